@@ -1,0 +1,112 @@
+"""Find the CUDA sources, assemble the text of an instance, compile and load it.
+
+An instance is a kernel file and its ``#define`` lines; the text handed to the compiler contains everything but CUDA's
+own headers, because CuPy's disk cache is keyed on the text alone and would not notice an edited include.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Defines = tuple[tuple[str, str], ...]
+
+OPTIONS = ("-std=c++17",)
+"""One constant tuple without paths: CuPy derives a slow key from each new one."""
+
+_INCLUDE = re.compile(r'^#include "([^"]+)"$')
+
+
+@cache
+def folder() -> Path:
+    """The folder of the CUDA sources: inside the installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "kernels", package.parent / "kernels"):
+        if (candidate / "resample.cu").is_file():
+            return candidate
+    raise RuntimeError(
+        f"cupysample's CUDA sources are missing: looked for kernels/resample.cu in {package} and {package.parent}; "
+        "reinstall the package"
+    )
+
+
+@cache
+def source(kernel: str, defines: Defines, entry: str = "cupysample_entry") -> str:
+    """Return the full text of an instance of ``kernels/<kernel>.cu``, its one function named ``entry``."""
+    lines = [f"#define {name} {value}\n" for name, value in (("CS_ENTRY", entry), *defines)]
+    return "".join(lines) + _inlined(f"{kernel}.cu", set())
+
+
+def _inlined(name: str, seen: set[str]) -> str:
+    """Return a file with its quoted includes replaced by their text, each once; errors keep their file and line."""
+    seen.add(name)
+    text = [f'#line 1 "kernels/{name}"\n']
+    for number, line in enumerate((folder() / name).read_text(encoding="utf-8").splitlines(), start=1):
+        include = _INCLUDE.match(line)
+        if include and include[1] not in seen:
+            text += [_inlined(include[1], seen), f'#line {number + 1} "kernels/{name}"\n']
+        else:
+            text.append(("" if include or line == "#pragma once" else line) + "\n")
+    return "".join(text)
+
+
+_functions: dict[tuple[str, Defines, int], Any] = {}
+_lock = threading.Lock()
+
+
+def function(kernel: str, defines: Defines, device: int) -> Any:
+    """Return the compiled instance for a device, as a CuPy function ``f(grid, block, arguments, shared, stream=…)``."""
+    key = (kernel, defines, device)
+    try:
+        return _functions[key]
+    except KeyError:
+        with _lock:  # one thread compiles, the others wait for its result
+            if key not in _functions:
+                _functions[key] = _compile(kernel, defines, device)
+            return _functions[key]
+
+
+def _compile(kernel: str, defines: Defines, device: int) -> Any:
+    cupy = import_cupy()
+    text = source(kernel, defines)
+    with cupy.cuda.Device(device):
+        try:
+            return _load(cupy, text)
+        except OSError:  # a cache directory that is full or not writable: compile without it
+            saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
+            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+            try:
+                return _load(cupy, text)
+            finally:
+                del os.environ["CUPY_CACHE_IN_MEMORY"]
+                if saved is not None:
+                    os.environ["CUPY_CACHE_IN_MEMORY"] = saved
+        except cupy.cuda.compiler.CompileException as error:
+            instance = ", ".join(f"{name}={value}" for name, value in defines)
+            raise RuntimeError(f"kernels/{kernel}.cu ({instance}) does not compile:\n{error}") from error
+
+
+def _load(cupy: Any, text: str) -> Any:
+    """Compile and return the driver's function, bypassing the per-call look-up of ``RawKernel``."""
+    module = cupy.RawModule(code=text, options=OPTIONS)
+    return module.get_function("cupysample_entry").kernel
+
+
+def import_cupy() -> Any:
+    """Return CuPy; one sentence with the remedy where it cannot be imported."""
+    loaded = sys.modules.get("cupy")
+    if loaded is not None:
+        return loaded
+    try:
+        import cupy
+    except Exception as error:  # CuPy's import raises whatever its cache directory or driver raise
+        raise RuntimeError(
+            "resampling a CUDA array compiles kernels with CuPy, which cannot be imported "
+            f"({type(error).__name__}: {error}); install it with pip install 'cupysample[cuda12]' or [cuda13]"
+        ) from error
+    return cupy

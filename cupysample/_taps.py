@@ -1,0 +1,262 @@
+"""Taps: resampling along one axis as the rows of a banded matrix.
+
+Row ``i`` of the matrix reads the window ``left[i] … left[i] + count[i] - 1`` of the source with ``weight[i]``::
+
+    linear, 3 -> 6               left count  weight
+       1    .    .                 0    2     1    0
+       .75  .25  .                 0    2     .75  .25
+       .25  .75  .                 0    2     .25  .75
+       .    .75  .25               1    2     .75  .25
+       .    .25  .75               1    2     .25  .75
+       .    .    1                 2    1     1
+
+A method is a row of ``METHODS``: which coordinate rule, which filter, what happens at the border. The border is folded
+into the matrix here, so nothing that applies a matrix ever tests for it: ``0 <= left`` and ``left + count <= n_in``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupysample import _coordinates, _filters
+from cupysample._filters import Filter
+from cupysample._rounding import Reals
+
+Rows: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]"
+
+CHUNK_WEIGHTS = 1 << 20
+"""Weights built at a time where a whole axis would be too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Rows ``start … start + n - 1`` of an axis' matrix; ``weight[i, k]`` is 0 for ``k >= count[i]``.
+
+    ``weight`` is None where every weight of a row is the same and the caller divides by ``count`` (exact means).
+    """
+
+    left: NDArray[np.int64]
+    count: NDArray[np.int64]
+    weight: Reals | None
+
+    def __getitem__(self, rows: slice) -> Taps:
+        return Taps(self.left[rows], self.count[rows], None if self.weight is None else self.weight[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One resampled axis: numbers only, hashable, the key of every table.
+
+    dtype:  what weights are computed and stored in ("float32", "float64"); "fixed" computes them in float64 and stores
+            integers with ``fixed_point_bits`` fractional bits; "mean" needs no weights.
+    step:   source pixels per output pixel, rounded to the dtype of the coordinates.
+    """
+
+    method: str
+    n_in: int
+    n_out: int
+    step: float
+    align_corners: bool
+    dtype: str
+
+    @property
+    def identity(self) -> bool:
+        """Whether output i is input i."""
+        return self.method == "nearest" and self.step == 1.0 and self.n_in == self.n_out
+
+    @property
+    def index_dtype(self) -> np.dtype[Any]:
+        """The dtype of the coordinates."""
+        return _coordinates.index_dtype(self.n_in, self.n_out, weight_dtype(self.dtype))
+
+    @property
+    def width(self) -> int:
+        """A bound on the number of taps of a row."""
+        return METHODS[self.method].width(self)
+
+    def taps(self, start: int = 0, stop: int | None = None) -> Taps:
+        """Return rows ``start … stop - 1``."""
+        stop = self.n_out if stop is None else stop
+        if self.n_out * self.width <= CHUNK_WEIGHTS:
+            return _all_taps(self)[start:stop]
+        return _build(self, start, stop)
+
+
+def weight_dtype(dtype: str) -> np.dtype[Any]:
+    """The dtype weights are computed in."""
+    return np.dtype(np.float32 if dtype == "float32" else np.float64)
+
+
+@lru_cache(maxsize=256)
+def _all_taps(axis: Axis) -> Taps:
+    return _build(axis, 0, axis.n_out)
+
+
+def _build(axis: Axis, start: int, stop: int) -> Taps:
+    """Compute the rows, quantise the weights for fixed point, check the invariant that kernels rely on."""
+    left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
+    if weight is not None:
+        if axis.dtype == "fixed":
+            weight = quantise(weight, fixed_point_bits(axis))
+        else:
+            weight = weight.astype(axis.dtype, copy=False)
+    assert (left >= 0).all() and (count >= 1).all() and (left + count <= axis.n_in).all()
+    for array in (left, count, weight):
+        if array is not None:
+            array.flags.writeable = False  # cached, so shared
+    return Taps(left, count, weight)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Methods. Each computes (left, count, weight) of the given output indices.
+
+
+def point(axis: Axis, index: NDArray[np.int64], offset: float) -> Rows:
+    """One tap: ``min(floor((index + offset) * step), n_in - 1)``.
+
+    Coordinates are float32 whatever the data's dtype, as in torch's CUDA kernels; see ``point_step``.
+    """
+    number = _coordinates.index_dtype(axis.n_in, axis.n_out, np.dtype(np.float32)).type
+    coordinate = _coordinates.asymmetric(index.astype(number), number(axis.step), offset)
+    left = np.minimum(np.floor(coordinate).astype(np.int64), axis.n_in - 1)
+    return left, np.ones_like(left), np.ones((len(left), 1), weight_dtype(axis.dtype))
+
+
+def area(axis: Axis, index: NDArray[np.int64]) -> Rows:
+    """Mean over ``[floor(i n_in / n_out), ceil((i + 1) n_in / n_out))``: adaptive average pooling, exact integers."""
+    left = index * axis.n_in // axis.n_out
+    count = -(-(index + 1) * axis.n_in // axis.n_out) - left
+    if axis.dtype == "mean":
+        return left, count, None
+    number = axis.index_dtype.type
+    inside = np.arange(count.max(initial=1)) < count[:, None]
+    return left, count, np.where(inside, number(1) / count[:, None].astype(number), number(0))
+
+
+def interpolate(axis: Axis, index: NDArray[np.int64], filter: Filter, clamped: bool) -> Rows:
+    """The ``2 support`` taps around the coordinate; those beyond the border add their weight to the edge pixel.
+
+    ``clamped``: coordinates below 0 are moved to 0 first (linear).
+    """
+    number = axis.index_dtype.type
+    transform = _coordinates.align_corners if axis.align_corners else _coordinates.half_pixel
+    coordinate = transform(index.astype(number), number(axis.step))
+    if clamped:
+        coordinate = np.maximum(coordinate, number(0))
+    if axis.dtype == "fixed":  # torch floors a float32 here, also for float64 coordinates
+        base = np.floor(coordinate.astype(np.float32)).astype(np.int64)
+        phase = np.clip(coordinate - base, 0, 1)
+    else:
+        base = np.floor(coordinate).astype(np.int64)
+        phase = coordinate - base.astype(number)
+    base = np.minimum(base, axis.n_in - 1)
+    reach = int(filter.support)
+    taps = np.arange(1 - reach, reach + 1)
+    return _fold(base[:, None] + taps, _phase_weights(phase, filter, axis.dtype), axis.n_in)
+
+
+def _phase_weights(phase: Reals, filter: Filter, dtype: str) -> Reals:
+    """Weights of the taps around a coordinate, in the order and rounding of torch."""
+    one = phase.dtype.type(1)
+    if dtype == "fixed":
+        reach = int(filter.support)
+        return filter.weight(np.arange(1 - reach, reach + 1) - phase[:, None])
+    if filter.support == 1:
+        return np.stack([one - phase, phase], axis=1)
+    return filter.weight(np.stack([phase + one, phase, one - phase, (one - phase) + one], axis=1))
+
+
+def _fold(taps: NDArray[np.int64], weight: Reals, n_in: int) -> Rows:
+    """Replace pixels beyond the border by the edge pixel, adding weights in ascending order of the taps."""
+    inside = np.clip(taps, 0, n_in - 1)
+    left = inside[:, 0]
+    folded = np.zeros_like(weight)
+    rows = np.arange(len(left))
+    for k in range(weight.shape[1]):
+        folded[rows, inside[:, k] - left] += weight[:, k]
+    return left, inside[:, -1] - left + 1, folded
+
+
+def antialias(axis: Axis, index: NDArray[np.int64], filter: Filter) -> Rows:
+    """The filter stretched by the step where it shrinks, cut at the border, weights divided by their sum.
+
+    ``align_corners`` changes the step and nothing else: torch keeps the half-pixel centre.
+    """
+    number = axis.index_dtype.type
+    step, half = number(axis.step), number(0.5)
+    stretch = max(step, number(1))
+    support = number(filter.support) * stretch
+    center = step * (index.astype(number) + half)
+    left = np.maximum(np.trunc(center - support + half).astype(np.int64), 0)
+    count = np.minimum(np.trunc(center + support + half).astype(np.int64), axis.n_in) - left
+    k = np.arange(count.max(initial=1))
+    distance = ((left[:, None] + k).astype(number) - center[:, None] + half) * (number(1) / stretch)
+    weight = np.where(k < count[:, None], filter.weight(distance), number(0))
+    total = np.add.accumulate(weight, axis=1)[:, -1:]  # in ascending order, as the kernels add
+    return left, count, weight / np.where(total == 0, number(1), total)
+
+
+class Method(NamedTuple):
+    """A row of the table: how rows are computed, and a bound on their width."""
+
+    rows: Callable[[Axis, NDArray[np.int64]], Rows]
+    width: Callable[[Axis], int]
+
+
+def _interpolating(filter: Filter, *, clamped: bool) -> Method:
+    return Method(lambda axis, index: interpolate(axis, index, filter, clamped), lambda axis: 2 * int(filter.support))
+
+
+def _antialiasing(filter: Filter) -> Method:
+    return Method(
+        lambda axis, index: antialias(axis, index, filter),
+        lambda axis: min(axis.n_in, 2 * math.ceil(filter.support * max(axis.step, 1.0)) + 1),
+    )
+
+
+METHODS: dict[str, Method] = {
+    "nearest": Method(lambda axis, index: point(axis, index, 0.0), lambda axis: 1),
+    "nearest-exact": Method(lambda axis, index: point(axis, index, 0.5), lambda axis: 1),
+    "area": Method(area, lambda axis: -(-axis.n_in // axis.n_out) + 1),
+    "linear": _interpolating(_filters.TRIANGLE, clamped=True),
+    "cubic": _interpolating(_filters.KEYS_CUBIC, clamped=False),
+    "linear-antialias": _antialiasing(_filters.TRIANGLE),
+    "cubic-antialias": _antialiasing(_filters.KEYS_CUBIC_ANTIALIAS),
+    "lanczos-antialias": _antialiasing(_filters.LANCZOS),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fixed point, for uint8: torch's CPU kernels (``UpSampleKernel.cpp``), which follow Pillow's.
+
+FIXED_POINT_BITS = 22
+"""Most fractional bits: a sum of 255 times weights of total variation below 2 stays inside int32."""
+
+
+@lru_cache(maxsize=256)
+def fixed_point_bits(axis: Axis) -> int:
+    """Return the number of fractional bits with which the largest weight of the axis still fits into int16."""
+    rows = max(1, CHUNK_WEIGHTS // axis.width)
+    largest = 0.0
+    for start in range(0, axis.n_out, rows):
+        index = np.arange(start, min(start + rows, axis.n_out), dtype=np.int64)
+        weight = METHODS[axis.method].rows(axis, index)[2]
+        assert weight is not None
+        largest = max(largest, float(weight.max()))
+    bits = 0
+    while bits < FIXED_POINT_BITS and int(0.5 + largest * (1 << (bits + 1))) < 1 << 15:
+        bits += 1
+    return bits
+
+
+def quantise(weight: Reals, bits: int) -> NDArray[np.int32]:
+    """Return ``weight * 2**bits`` rounded half away from zero."""
+    scaled = weight * float(1 << bits)
+    return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32)

@@ -1,0 +1,70 @@
+// geometry.cuh: where elements lie, and which of them a thread writes.
+//
+// Every array is the view [outer, outer, axis 0 … axis N-1, inner] with any strides, in elements. NCHW has its batch and
+// channels in `outer`, NHWC its channels in `inner`, complex numbers are pairs of reals in `inner`. Indices run over the
+// output in that order, `inner` fastest, so that neighbouring threads write neighbouring elements of a dense output.
+//
+// Index is int where every offset and the number of outputs fit, long long elsewhere: CS_INDEX.
+#pragma once
+
+typedef CS_INDEX Index;
+
+// An extent that is not resampled.
+struct Batch {
+    long long extent, source_stride, out_stride;
+};
+
+// A resampled axis. Either `left`, `count` and `weight` are tables on the device (weight[n_out][width]), or they are
+// null and the numbers below them say how to compute a row; see taps.cuh.
+struct Axis {
+    const int* left;
+    const int* count;
+    const void* weight;
+    long long width;
+    long long n_in, n_out;
+    long long source_stride, out_stride;
+    double step;        // source pixels per output pixel
+    int method;         // a Method
+    int align_corners;
+    int wide;           // coordinates in double whatever the dtype: the axis is too long for float
+    int bits;           // fractional bits of fixed-point weights
+};
+
+struct Geometry {
+    Batch outer[2], inner;
+    Axis axis[CS_AXES];
+
+    __device__ Index outputs() const {
+        Index total = Index(outer[0].extent) * Index(outer[1].extent) * Index(inner.extent);
+        for (int d = 0; d < CS_AXES; ++d) total *= Index(axis[d].n_out);
+        return total;
+    }
+};
+
+// Grid-stride: any grid covers any number of outputs.
+__device__ inline Index first_output() { return Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x); }
+__device__ inline Index output_step() { return Index(gridDim.x) * Index(blockDim.x); }
+
+// Split an output's number into its index along every axis and the offsets of its batch.
+struct Position {
+    Index i[CS_AXES];
+    Index source, out;
+
+    __device__ Position(const Geometry& g, Index t) : source(0), out(0) {
+        enter(g.inner, t);
+        for (int d = CS_AXES - 1; d >= 0; --d) {
+            i[d] = t % Index(g.axis[d].n_out);
+            t /= Index(g.axis[d].n_out);
+            out += i[d] * Index(g.axis[d].out_stride);
+        }
+        enter(g.outer[1], t);
+        enter(g.outer[0], t);
+    }
+
+    __device__ void enter(const Batch& batch, Index& t) {
+        const Index j = t % Index(batch.extent);
+        t /= Index(batch.extent);
+        source += j * Index(batch.source_stride);
+        out += j * Index(batch.out_stride);
+    }
+};
