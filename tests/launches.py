@@ -1,0 +1,138 @@
+"""The launches that a GPU would get, on host memory.
+
+``run`` executes one from the addresses of NumPy arrays; ``job`` packs one with everything it reads and writes, for the
+sanitizers and the access log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupysample import _arrays, _cuda, _interpolate, _kernels, _plan
+from cupysample._cuda import Launch, Layout, Table
+from cupysample._kernels import Defines
+from cupysample._taps import Axis
+from tests.host.harness import HostKernels, Job, Order, Relocation, build
+from tests.host.harness import Flavour as Flavour
+
+GRIDS_SHRUNK_TO = 7
+"""Blocks of a grid on the host where a test wants the grid-stride loop to turn."""
+
+
+def name(kernel: str, defines: Defines) -> str:
+    """One name for each instance."""
+    return "-".join((kernel, *(value for _, value in defines)))
+
+
+def build_all(flavour: Flavour = "plain", keep: Callable[[str], bool] = lambda _: True) -> HostKernels:
+    """Compile every instance, or those whose name is to be kept."""
+    instances = {name(*instance): _kernels.source(*instance) for instance in _cuda.instances()}
+    return build({key: text for key, text in instances.items() if keep(key)}, flavour)
+
+
+def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDArray[Any]]:
+    """The plan of a call and its output, poisoned."""
+    source = _arrays.adopt(x, "input")
+    given = {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None}
+    given |= {"recompute_scale_factor": None, "antialias": False} | arguments
+    plan = _interpolate._plan_of(source, **given)
+    shape = (*x.shape[:2], *plan.size)
+    out = _arrays.empty(source, shape, _interpolate._channels_last(source, shape, given["mode"]))
+    poison(out)
+    return plan, out
+
+
+def poison(out: NDArray[Any]) -> None:
+    """Fill with a pattern that no result has everywhere."""
+    base = out if out.base is None else out.base
+    base.reshape(-1).view(np.uint8)[...] = 0xAB
+
+
+class Tables:
+    """Tables of axes in host memory, alive as long as this is."""
+
+    def __init__(self) -> None:
+        self.arrays: list[tuple[NDArray[Any], ...]] = []
+
+    def __call__(self, axis: Axis) -> Table:
+        arrays = _cuda.table_arrays(axis)
+        self.arrays.append(arrays)
+        left, count, weight = (array.ctypes.data for array in arrays)
+        return Table(left, count, weight, arrays[2].shape[1])
+
+
+def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis], Table]) -> Launch:
+    """What ``_cuda`` would launch on a device."""
+    return _cuda.launch(
+        plan, x.dtype.name, x.itemsize, Layout(x.shape, x.strides), Layout(out.shape, out.strides), tables
+    )
+
+
+def run(kernels: HostKernels, x: NDArray[Any], *, order: Order = "forward", blocks: int = 0, **arguments: Any) -> NDArray[Any]:
+    """Resample with the kernels on the host; ``blocks`` bounds the grid."""
+    plan, out = plan_and_output(x, **arguments)
+    if 0 not in out.shape:
+        tables = Tables()
+        execute(kernels, launch(plan, x, out, tables), x.ctypes.data, out.ctypes.data, order, blocks)
+    return out
+
+
+def execute(
+    kernels: HostKernels, made: Launch, source: int, out: int, order: Order = "forward", blocks: int = 0
+) -> None:
+    """Execute a launch on addresses."""
+    grid = (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:])
+    parameters = made.geometry.tobytes()
+    kernels.launch(name(made.kernel, made.defines), grid, made.block, made.shared, source, out, parameters, order)
+
+
+def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDArray[Any]]:
+    """Pack a launch; also return the view of the job's output buffer that is the result."""
+    plan, out = plan_and_output(x, **arguments)
+    arrays: dict[str, NDArray[Any]] = {}
+    pointers: list[tuple[int, str]] = []
+    geometry = _cuda.geometry_dtype(len(plan.axes))
+    axis_offset = geometry.fields["axis"][1] if geometry.fields else 0
+
+    def table(axis: Axis) -> Table:
+        d = len(arrays) // 3
+        parts = _cuda.table_arrays(axis)
+        for field, part in zip(("left", "count", "weight"), parts, strict=True):
+            arrays[f"{field} {d}"] = part
+            member = (_cuda._AXIS.fields or {})[field][1]
+            pointers.append((axis_offset + d * _cuda._AXIS.itemsize + member, f"{field} {d}"))
+        return Table(0, 0, 0, parts[2].shape[1])
+
+    made = launch(plan, x, out, table)
+    arrays["source"], source_offset = buffer(x)
+    arrays["out"], out_offset = buffer(out)
+    packed = Job(
+        name(made.kernel, made.defines),
+        (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:]),
+        made.block,
+        arrays,
+        made.geometry.tobytes(),
+        made.shared,
+        source_offset=source_offset,
+        out_offset=out_offset,
+        relocations=tuple(Relocation(offset, array) for offset, array in pointers),
+    )
+    return packed, out
+
+
+def buffer(x: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The bytes that a view spans, as a buffer that ends where they end, and the offset of element [0, 0, …]."""
+    steps = [(n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)]
+    before, after = -sum(s for s in steps if s < 0), sum(s for s in steps if s > 0) + x.itemsize
+    span = ctypes.string_at(x.ctypes.data - before, before + after)
+    return np.frombuffer(span, np.uint8).copy(), before
+
+
+def unpack(packed: Job, out: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
+    """View a job's output buffer as the array it is."""
+    return np.ndarray(out.shape, out.dtype, result.tobytes(), packed.out_offset, out.strides)

@@ -1,0 +1,157 @@
+"""The launch as data: what is folded together, which instance, which grid, what is computed instead of tabulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cupysample import _cuda, _plan
+from cupysample._cuda import Launch, Layout, Table
+from cupysample._taps import Axis
+
+
+def launch(x: np.ndarray, out: np.ndarray, mode: str = "bilinear", *, antialias: bool = False) -> Launch:
+    """The launch that resamples ``x`` into ``out``."""
+    plan = _plan.make(mode, x.dtype.name, x.shape[2:], out.shape[2:], None, False, antialias)
+    source, target = (Layout(a.shape, a.strides) for a in (x, out))
+    return _cuda.launch(plan, x.dtype.name, x.itemsize, source, target, lambda axis: Table(1, 2, 3, axis.width))
+
+
+def batch(made: Launch) -> list[tuple[int, ...]]:
+    """(extent, source stride, out stride) of outer, outer, inner."""
+    geometry = made.geometry[0]
+    return [tuple(int(v) for v in entry) for entry in (*geometry["outer"], geometry["inner"])]
+
+
+def empty(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    """Untouched memory of any size: only its shape and strides are read."""
+    return np.lib.stride_tricks.as_strided(
+        np.empty(1, dtype), shape, tuple(np.cumprod((1, *shape[:0:-1]))[::-1] * np.dtype(dtype).itemsize)
+    )
+
+
+def test_nchw_folds_batch_and_channels() -> None:
+    made = launch(empty(2, 3, 4, 5), empty(2, 3, 8, 10))
+    assert batch(made) == [(1, 0, 0), (6, 20, 80), (1, 0, 0)]
+
+
+def test_nhwc_has_its_channels_inside() -> None:
+    x, out = empty(2, 4, 5, 3).transpose(0, 3, 1, 2), empty(2, 8, 10, 3).transpose(0, 3, 1, 2)
+    made = launch(x, out)
+    assert batch(made) == [(1, 0, 0), (2, 60, 240), (3, 1, 1)]
+    assert made.geometry[0]["axis"]["source_stride"].tolist() == [15, 3]
+    assert made.geometry[0]["axis"]["out_stride"].tolist() == [30, 3]
+
+
+def test_sliced_batch_and_channels_stay_apart() -> None:
+    x = empty(4, 6, 4, 5)[::2, ::2]
+    assert batch(launch(x, empty(2, 3, 8, 10))) == [(2, 240, 240), (3, 40, 80), (1, 0, 0)]
+
+
+def test_complex_numbers_are_two_reals() -> None:
+    made = launch(empty(2, 3, 4, 5, dtype=np.complex64), empty(2, 3, 8, 10, dtype=np.complex64))
+    assert batch(made) == [(1, 0, 0), (6, 40, 160), (2, 1, 1)]
+    assert ("CS_TYPE", "CS_FLOAT32") in made.defines
+
+
+def test_complex_channels_last_is_one_inner_dimension() -> None:
+    x = empty(2, 4, 5, 3, dtype=np.complex64).transpose(0, 3, 1, 2)
+    out = empty(2, 8, 10, 3, dtype=np.complex64).transpose(0, 3, 1, 2)
+    assert batch(launch(x, out)) == [(1, 0, 0), (2, 120, 480), (6, 1, 1)]
+
+
+def test_complex_copies_are_whole_elements() -> None:
+    made = launch(empty(1, 1, 4, 5, dtype=np.complex128), empty(1, 1, 8, 10, dtype=np.complex128), "nearest")
+    assert made.kernel == "nearest"
+    assert ("CS_BYTES", "16") in made.defines
+    assert batch(made)[2] == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "index"),
+    [((1, 1, 2**10, 2**10), "int"), ((1, 2**11, 2**10, 2**9), "int"), ((1, 2**12, 2**10, 2**10), "long long")],
+)
+def test_indices_are_as_wide_as_the_offsets_need(shape: tuple[int, ...], index: str) -> None:
+    made = launch(empty(*shape), empty(shape[0], shape[1], 1, 1))
+    assert ("CS_INDEX", index) in made.defines
+    made = launch(empty(shape[0], shape[1], 1, 1), empty(*shape))
+    assert ("CS_INDEX", index) in made.defines
+
+
+def test_a_strided_view_of_few_elements_may_need_long_offsets() -> None:
+    x = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), (1, 2, 2, 2), (0, 2**33, 2, 1))
+    assert ("CS_INDEX", "long long") in launch(x, empty(1, 2, 4, 4, dtype=np.uint8)).defines
+
+
+def test_grid_covers_any_number_of_outputs() -> None:
+    made = launch(empty(1, 1, 4, 5), empty(1, 1, 8, 10))
+    assert made.grid == (1, 1, 1)
+    made = launch(empty(70_000, 70_000, 1, 1), empty(70_000, 70_000, 2, 2))
+    assert 1 <= made.grid[0] < 2**31
+    assert made.grid[1:] == (1, 1)
+
+
+def test_axes_too_long_for_a_table_are_computed() -> None:
+    def refuse(axis: Axis) -> Table:
+        raise AssertionError(axis)
+
+    n = 2**21
+    plan = _plan.make("linear", "float32", (n,), (2 * n,), None, False, False)
+    made = _cuda.launch(plan, "float32", 4, Layout((1, 1, n), (4 * n, 4 * n, 4)), Layout((1, 1, 2 * n), (8, 8, 4)), refuse)
+    assert ("CS_COMPUTED", "1") in made.defines
+    axis = made.geometry[0]["axis"][0]
+    assert (axis["method"], axis["step"], axis["wide"]) == (_cuda.METHOD_NUMBERS["linear"], 0.5, 0)
+    assert not _cuda.has_table(Axis("linear-antialias", 2**30, 100, 1e7, False, "float32"))
+    assert not _cuda.has_table(Axis("linear-antialias", 2**31, 2, 2.0**30, False, "float32"))
+
+
+def test_every_launch_is_a_listed_instance() -> None:
+    known = set(_cuda.instances())
+    for dtype, row in _plan.DTYPES.items():
+        for mode, entry in _plan.MODES.items():
+            if row.arithmetic == "copy" and entry.interpolates:
+                continue
+            for dimensions in entry.dimensions:
+                if dtype == "bool" and mode == "area":
+                    continue
+                size_in, size_out = (5,) * dimensions, (7,) * dimensions
+                plan = _plan.make(mode, dtype, size_in, size_out, None, False, entry.only_antialias)
+                itemsize = {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
+                strides = (itemsize,) * (dimensions + 2)
+                made = _cuda.launch(
+                    plan,
+                    dtype,
+                    itemsize,
+                    Layout((1, 1, *size_in), strides),
+                    Layout((1, 1, *size_out), strides),
+                    lambda axis: Table(1, 2, 3, axis.width),
+                )
+                assert (made.kernel, made.defines) in known
+
+
+def test_strides_that_are_no_multiple_of_the_element_are_refused() -> None:
+    x = np.lib.stride_tricks.as_strided(np.empty(64, np.uint8).view(np.float32), (1, 1, 2, 2), (0, 0, 6, 4))
+    with pytest.raises(ValueError, match=r"input: strides must be multiples of the element's 4 bytes, got \(0, 0, 6, 4\)"):
+        launch(x, empty(1, 1, 4, 4))
+
+
+def test_geometry_is_the_kernels_struct() -> None:
+    """Field order, sizes and the absence of padding: kernels/geometry.cuh."""
+    from cupysample import _kernels
+
+    text = (_kernels.folder() / "geometry.cuh").read_text()
+    names = [name for struct in ("Batch", "Axis") for name in _fields(text, struct)]
+    assert names == [*(_cuda._BATCH.names or ()), *(_cuda._AXIS.names or ())]
+    assert _cuda.geometry_dtype(2).itemsize == 3 * 24 + 2 * 88
+
+
+def _fields(text: str, struct: str) -> list[str]:
+    """Names of the members of a C struct."""
+    body = text.split(f"struct {struct} {{")[1].split("};")[0]
+    statements = "".join(line.split("//")[0] for line in body.splitlines()).split(";")
+    names = []
+    for statement in statements:
+        names += [part.split()[-1].lstrip("*") for part in statement.split(",") if part.strip()]
+    return names

@@ -1,0 +1,333 @@
+"""What only a device can show: the launches under CuPy's compiler and driver, streams, capture, allocators, sizes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cupysample
+from cupysample import _cuda, _tuning
+from tests import bounds, cases, oracle
+from tests.cases import Case
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def cupy() -> Any:
+    """CuPy with a device that answers; the marker skips where there is none."""
+    import cupy
+
+    return cupy
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    """torch with a device that answers."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA device")
+    return torch
+
+
+def to_device(cupy: Any, case: Case) -> Any:
+    """The case's input on the device, in the case's layout; big-endian exists on the host only."""
+    x = cases.lay_out(case.values(), "contiguous")
+    if case.layout == "channels_last":
+        return cupy.moveaxis(cupy.ascontiguousarray(cupy.moveaxis(cupy.asarray(x), 1, -1)), -1, 1)
+    if case.layout == "sliced":
+        return cupy.repeat(cupy.repeat(cupy.asarray(x), 2, axis=-1), 3, axis=1)[:, ::3, ..., ::2]
+    if case.layout == "transposed":
+        return cupy.ascontiguousarray(cupy.asarray(x).T).T
+    if case.layout == "broadcast":
+        return cupy.broadcast_to(cupy.asarray(x)[:, :1], x.shape)
+    if case.layout == "negative":
+        return cupy.ascontiguousarray(cupy.asarray(x)[..., ::-1])[..., ::-1]
+    return cupy.asarray(x)
+
+
+def host(x: Any) -> np.ndarray:
+    """The array on the host."""
+    return np.asarray(x.get())
+
+
+def check(case: Case, x: np.ndarray, actual: np.ndarray) -> None:
+    """Compare with the definition: exact for integers and copies, within the bound for floats."""
+    expected = oracle.interpolate(x, **case.arguments)
+    if case.dtype in cases.FLOATS and case.mode not in cases.POINT:
+        tolerance = bounds.bound(x, dtype=case.dtype, **case.arguments)
+        bounds.assert_within(actual.astype(expected.dtype), expected, tolerance)
+    else:
+        np.testing.assert_array_equal(actual, expected.astype(actual.dtype))
+
+
+def gpu_cases(mode: str) -> list[Case]:
+    """A few cases of every cell of a mode."""
+    rng = np.random.default_rng(list(mode.encode()))
+    return [
+        cases.random_case(rng, mode, dimensions, dtype, *cell)
+        for dimensions in cases.MODES[mode]
+        for dtype in cases.dtypes(mode)
+        for cell in cases.cells(mode, dimensions, dtype)
+    ]
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+def test_definition(cupy: Any, mode: str) -> None:
+    """Every dtype, layout, size rule and option of a mode, against the oracle."""
+    for case in gpu_cases(mode):
+        x = to_device(cupy, case)
+        before = host(x)
+        y = cupysample.interpolate(x, **case.arguments)
+        assert isinstance(y, cupy.ndarray)
+        assert y.device == x.device
+        check(case, before, host(y))
+        np.testing.assert_array_equal(host(x), before)
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+def test_same_bits_as_numpy_for_copies_and_integers(cupy: Any, mode: str) -> None:
+    for case in gpu_cases(mode):
+        if case.dtype in cases.FLOATS and case.mode not in cases.POINT:
+            continue
+        x = to_device(cupy, case)
+        on_host = cupysample.interpolate(host(x), **case.arguments)
+        np.testing.assert_array_equal(host(cupysample.interpolate(x, **case.arguments)), on_host)
+
+
+def test_torch_tensors_on_the_device(torch: Any) -> None:
+    """torch in, torch out: on its device, in its memory format, equal to torch's own kernels within rounding."""
+    for mode, antialias in [("nearest", False), ("bilinear", False), ("bicubic", False), ("bilinear", True), ("area", False)]:
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+            for memory_format in (torch.contiguous_format, torch.channels_last):
+                x = torch.randn(2, 6, 17, 23, device="cuda", dtype=dtype).contiguous(memory_format=memory_format)
+                y = cupysample.interpolate(x, size=(29, 11), mode=mode, antialias=antialias)
+                reference = torch.nn.functional.interpolate(x.double(), size=(29, 11), mode=mode, antialias=antialias)
+                assert y.dtype == dtype
+                assert y.device == x.device
+                assert y.is_contiguous(memory_format=memory_format)
+                eps = torch.finfo(dtype).eps
+                torch.testing.assert_close(y.double(), reference, rtol=4 * eps, atol=max(8 * eps, 2e-5 if dtype != torch.float64 else 0))
+
+
+def test_torch_stream_and_allocator(torch: Any) -> None:
+    """Work is enqueued on torch's current stream: what is enqueued there before is seen, memory is torch's."""
+    stream = torch.cuda.Stream()
+    x = torch.zeros(1, 8, 512, 512, device="cuda")
+    cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+    torch.cuda.synchronize()
+    for _ in range(20):
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(2_000_000)
+            x.fill_(float(_))
+            before = torch.cuda.memory_allocated()
+            y = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+            assert torch.cuda.memory_allocated() - before >= y.numel() * 4
+            total = y.mean()
+        stream.synchronize()
+        assert float(total) == _
+
+
+def test_current_stream_of_cupy(cupy: Any) -> None:
+    """Ordering within a non-blocking stream, tables uploaded by another."""
+    size = (1, 4, 512, 512)
+    for n in range(20):
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            x = cupy.zeros(size, np.float32)
+            for _ in range(10):
+                x += n
+            y = cupysample.interpolate(x, size=(640 + n, 700), mode="bicubic")  # a new table each time
+            z = y.copy()
+        stream.synchronize()
+        np.testing.assert_allclose(host(z), 10 * n, rtol=1e-5)
+
+
+def test_warm_call_is_captured_and_replayed(cupy: Any) -> None:
+    x, out = cupy.random.rand(2, 3, 40, 50, dtype=np.float32), cupy.empty((2, 3, 80, 100), np.float32)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        cupysample.interpolate(x, scale_factor=2, mode="bilinear", out=out)
+        stream.synchronize()
+        stream.begin_capture()
+        cupysample.interpolate(x, scale_factor=2, mode="bilinear", out=out)
+        graph = stream.end_capture()
+        x *= 2
+        out.fill(np.nan)
+        graph.launch(stream)
+        stream.synchronize()
+    np.testing.assert_array_equal(host(out), cupysample.interpolate(host(x), scale_factor=2, mode="bilinear").round(7) * 0 + host(out))
+    expected = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+    np.testing.assert_array_equal(host(out), host(expected))
+
+
+def test_captured_tables_survive_eviction(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, out = cupy.random.rand(1, 3, 64, 64, dtype=np.float32), cupy.empty((1, 3, 99, 101), np.float32)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        cupysample.interpolate(x, size=(99, 101), mode="bicubic", out=out)
+        stream.begin_capture()
+        cupysample.interpolate(x, size=(99, 101), mode="bicubic", out=out)
+        graph = stream.end_capture()
+    expected = host(cupysample.interpolate(x, size=(99, 101), mode="bicubic"))
+    monkeypatch.setattr(_cuda, "TABLES_BYTES", 1)
+    for n in range(50):
+        cupysample.interpolate(x, size=(110 + n, 105), mode="bicubic")
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
+    junk = [cupy.full(1 << 16, 255, np.uint8) for _ in range(100)]
+    out.fill(np.nan)
+    graph.launch(stream)
+    stream.synchronize()
+    np.testing.assert_array_equal(host(out), expected)
+    del junk
+
+
+def test_capturing_a_cold_call_raises(cupy: Any) -> None:
+    x, out = cupy.zeros((1, 1, 33, 35), np.float32), cupy.empty((1, 1, 61, 67), np.float32)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            with pytest.raises(RuntimeError, match="make the same call once before the capture begins"):
+                cupysample.interpolate(x, size=(61, 67), mode="bicubic", out=out)
+        finally:
+            stream.end_capture()
+
+
+def test_warm_call_allocates_its_output_and_nothing_else(cupy: Any) -> None:
+    x = cupy.random.rand(4, 3, 100, 120, dtype=np.float32)
+    out = cupy.empty((4, 3, 200, 240), np.float32)
+    cupysample.interpolate(x, scale_factor=2, mode="bicubic", out=out)
+    pool = cupy.get_default_memory_pool()
+    used, total = pool.used_bytes(), pool.total_bytes()
+    for _ in range(100):
+        cupysample.interpolate(x, scale_factor=2, mode="bicubic", out=out)
+    assert (pool.used_bytes(), pool.total_bytes()) == (used, total)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_bits_repeat_and_do_not_depend_on_the_block(cupy: Any, offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = cupy.random.rand(2, 5, 61, 67, dtype=np.float32)[..., offset:]
+    first = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
+    for block in (32, 96, 1024 // 2):
+        monkeypatch.setattr(_cuda, "BLOCK", block)
+        _cuda._launches.clear()
+        for _ in range(5):
+            again = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
+            np.testing.assert_array_equal(again, first)
+
+
+def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same bits from a table and from a thread that computes its row, but for the sine of lanczos."""
+    for mode in ("area", "linear", "cubic", "lanczos"):
+        for dtype in ("float32", "float64", "uint8", "int16", "int32"):
+            for antialias in (False, True):
+                if (mode == "lanczos") != antialias and mode in ("lanczos", "area"):
+                    continue
+                x = cupy.asarray(cases.values(np.random.default_rng(1), (2, 3, 57), dtype))
+                for size in (23, 57, 190):
+                    table = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
+                    with monkeypatch.context() as patch:
+                        patch.setattr(_cuda, "TABLE_ROWS", 0)
+                        _cuda._launches.clear()
+                        computed = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
+                    _cuda._launches.clear()
+                    if mode == "lanczos" or dtype in ("float32", "float64"):
+                        np.testing.assert_allclose(computed.astype(float), table.astype(float), rtol=1e-5, atol=1e-5 if dtype in ("float32", "float64") else 1)
+                    else:
+                        np.testing.assert_array_equal(computed, table)
+
+
+def test_threads_share_kernels_and_tables(cupy: Any) -> None:
+    x = cupy.random.rand(1, 3, 70, 80, dtype=np.float32)
+    sizes = [(60 + n, 90 - n) for n in range(16)]
+    expected = [host(cupysample.interpolate(x, size=size, mode="bicubic")) for size in sizes]
+    _cuda._launches.clear()
+    _cuda._tables.clear()
+    results: dict[int, Any] = {}
+
+    def work(n: int) -> None:
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            results[n] = cupysample.interpolate(x, size=sizes[n], mode="bicubic")
+            stream.synchronize()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(sizes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, want in enumerate(expected):
+        np.testing.assert_array_equal(host(results[n]), want)
+
+
+def test_more_than_two_to_the_31_elements(cupy: Any) -> None:
+    """Offsets beyond an int: the last pixels of a long array arrive."""
+    free = cupy.cuda.runtime.memGetInfo()[0]
+    n = (1 << 16, 1 << 15)  # 2**31 bytes in, 2**33 out
+    if free < 12 << 30:
+        pytest.skip("needs 12 GiB of device memory")
+    x = cupy.zeros((1, 1, *n), np.uint8)
+    x[0, 0, -1, -3:] = cupy.asarray([7, 8, 9])
+    y = cupysample.interpolate(x, scale_factor=2, mode="nearest")
+    np.testing.assert_array_equal(host(y[0, 0, -1, -6:]), [7, 7, 8, 8, 9, 9])
+    z = cupysample.interpolate(x, scale_factor=(2, 1), mode="bilinear")
+    np.testing.assert_array_equal(host(z[0, 0, -1, -3:]), [7, 8, 9])
+
+
+def test_many_planes_and_rows(cupy: Any) -> None:
+    """N*C and H beyond 65535, the limit of a grid's second and third dimension."""
+    x = cupy.arange(70_000, dtype=np.float32).reshape(70, 1000, 1, 1)
+    y = cupysample.interpolate(x, size=(2, 2), mode="bilinear")
+    np.testing.assert_array_equal(host(y[..., 1, 1]), host(x[..., 0, 0]))
+    x = cupy.arange(70_000, dtype=np.float32).reshape(1, 1, 70_000, 1)
+    y = cupysample.interpolate(x, size=(140_000, 1), mode="nearest")
+    np.testing.assert_array_equal(host(y[0, 0, 1::2, 0]), host(x[0, 0, :, 0]))
+
+
+def test_first_call_and_new_sizes(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new size compiles nothing."""
+    from cupysample import _kernels
+
+    x = cupy.random.rand(1, 3, 64, 64, dtype=np.float32)
+    cupysample.interpolate(x, size=(65, 65), mode="bilinear")
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(_kernels, "_compile", refuse)
+    for n in range(200):
+        cupysample.interpolate(x, size=(1 + n, 201 - n), mode="bilinear")
+
+
+def test_out_with_any_strides(cupy: Any) -> None:
+    x = cupy.random.rand(2, 3, 8, 9, dtype=np.float32)
+    base = cupy.full((2, 24, 20, 6), np.nan, np.float32)
+    out = base.transpose(0, 3, 1, 2)[:, ::2, 4:20, 1:19]
+    assert cupysample.interpolate(x, scale_factor=2, mode="bicubic", out=out) is out
+    np.testing.assert_array_equal(host(out), host(cupysample.interpolate(x, scale_factor=2, mode="bicubic")))
+    assert int(cupy.isnan(base).sum()) == base.size - out.size
+    with pytest.raises(ValueError, match="out: must not overlap"):
+        cupysample.interpolate(base[:, :, :, 0][:, None], size=(24, 20), mode="nearest", out=base[:, :, :, 0][:, None])
+
+
+def test_every_device(cupy: Any) -> None:
+    """The array's device is used whatever the current one is, and restored."""
+    for device in range(cupy.cuda.runtime.getDeviceCount()):
+        with cupy.cuda.Device(device):
+            x = cupy.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
+        with cupy.cuda.Device(0):
+            y = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+            assert cupy.cuda.runtime.getDevice() == 0
+        assert y.device.id == device
+        np.testing.assert_allclose(host(y), cupysample.interpolate(host(x), scale_factor=2, mode="bilinear"), rtol=1e-6)
+
+
+def test_limits_are_the_tuned_ones() -> None:
+    """The constants these tests patch are read where they are used."""
+    assert _cuda.TABLES_BYTES == _tuning.TABLES_BYTES
+    assert _cuda.BLOCK == _tuning.BLOCK

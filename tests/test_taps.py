@@ -1,0 +1,124 @@
+"""Matrices: windows lie inside, rows sum to one, bands descend, rows computed in pieces are the rows of the whole."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cupysample import _coordinates, _taps
+from cupysample._taps import METHODS, Axis, Taps
+
+SIZES = [1, 2, 3, 4, 5, 7, 8, 16, 31, 100]
+
+
+def axis(method: str, n_in: int, n_out: int, dtype: str = "float32", *, align_corners: bool = False) -> Axis:
+    """An axis whose step comes from the sizes."""
+    number = _taps.weight_dtype("float32" if method.startswith("nearest") else dtype)
+    step = _coordinates.scale(n_in, n_out, None, align_corners, _coordinates.index_dtype(n_in, n_out, number))
+    return Axis(method, n_in, n_out, step, align_corners, dtype)
+
+
+def dense(taps: Taps, n_in: int) -> np.ndarray:
+    """The matrix itself."""
+    assert taps.weight is not None
+    matrix = np.zeros((len(taps.left), n_in))
+    for i, (left, count) in enumerate(zip(taps.left, taps.count, strict=True)):
+        matrix[i, left : left + count] = taps.weight[i, :count]
+    return matrix
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows(method: str, dtype: str) -> None:
+    """Sum 1, both ends never decrease, no more taps than the bound, nothing beyond ``count``."""
+    for n_in, n_out in itertools.product(SIZES, SIZES):
+        a = axis(method, n_in, n_out, dtype)
+        taps = a.taps()
+        assert taps.weight is not None
+        assert taps.weight.dtype == dtype
+        assert taps.weight.shape[0] == len(taps.left) == n_out
+        assert taps.count.max() <= a.width
+        assert (np.diff(taps.left) >= 0).all()
+        assert (np.diff(taps.left + taps.count) >= 0).all()
+        beyond = np.arange(taps.weight.shape[1]) >= taps.count[:, None]
+        assert not taps.weight[beyond].any()
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(taps.weight.sum(1), 1, atol=16 * eps * (1 + n_in))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "fixed"])
+def test_rows_in_pieces(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any range of rows, built by itself, is that range of all rows."""
+    for n_in, n_out in [(7, 23), (50, 9), (12, 12), (1, 6)]:
+        whole = axis(method, n_in, n_out, dtype).taps()
+        with monkeypatch.context() as patch:
+            patch.setattr(_taps, "CHUNK_WEIGHTS", 1)
+            for start in range(0, n_out, 4):
+                stop = min(start + 4, n_out)
+                piece = axis(method, n_in, n_out, dtype).taps(start, stop)
+                np.testing.assert_array_equal(piece.left, whole.left[start:stop])
+                np.testing.assert_array_equal(piece.count, whole.count[start:stop])
+                assert piece.weight is not None
+                assert whole.weight is not None
+                width = piece.weight.shape[1]
+                np.testing.assert_array_equal(piece.weight, whole.weight[start:stop, :width])
+
+
+def test_linear_by_hand() -> None:
+    expected = [[1, 0, 0], [0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0.75, 0.25], [0, 0.25, 0.75], [0, 0, 1]]
+    taps = axis("linear", 3, 6).taps()
+    np.testing.assert_array_equal(dense(taps, 3), expected)
+    np.testing.assert_array_equal(taps.left, [0, 0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(taps.count, [2, 2, 2, 2, 2, 1])
+
+
+def test_cubic_folds_the_border_into_the_edge_pixel() -> None:
+    """The first output of 2x, at -1/4, reads pixels -2 … 1; those below 0 count as pixel 0."""
+    w = [-0.03515625, 0.26171875, 0.87890625, -0.10546875]  # Keys, a = -3/4, at phase 3/4
+    row = dense(axis("cubic", 4, 8).taps(), 4)[0]
+    np.testing.assert_allclose(row, [w[0] + w[1] + w[2], w[3], 0, 0], atol=1e-7)
+
+
+def test_area_windows_overlap_where_the_sizes_do_not_divide() -> None:
+    matrix = dense(axis("area", 5, 3).taps(), 5)
+    np.testing.assert_allclose(matrix, [[0.5, 0.5, 0, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3, 0], [0, 0, 0, 0.5, 0.5]], rtol=1e-6)
+
+
+def test_antialias_by_hand() -> None:
+    """Half size: a triangle of radius 2 around 1/2 + 2i, cut at the border and normalised."""
+    matrix = dense(axis("linear-antialias", 4, 2, "float64").taps(), 4)
+    np.testing.assert_allclose(matrix, [[3 / 7, 3 / 7, 1 / 7, 0], [0, 1 / 7, 3 / 7, 3 / 7]], rtol=1e-14)
+
+
+def test_fixed_point_bits_hold_the_largest_weight_in_int16() -> None:
+    assert _taps.fixed_point_bits(axis("linear", 3, 6, "fixed")) == 14
+    assert _taps.fixed_point_bits(axis("linear-antialias", 4096, 2, "fixed")) == 22
+    for method, n_in, n_out in itertools.product(["linear", "cubic", "lanczos-antialias"], SIZES, SIZES):
+        weight = axis(method, n_in, n_out, "fixed").taps().weight
+        assert weight is not None
+        assert weight.dtype == np.int32
+        assert weight.max() < 2**15
+
+
+def test_cached_rows_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        axis("linear", 3, 6).taps().left[0] = 1
+
+
+def test_nearest_follows_torch_in_float32() -> None:
+    """2 -> 82 at 41: the exact coordinate is 1, float32 rounds it below."""
+    assert axis("nearest", 2, 82).taps().left[41] == 0
+    assert axis("nearest", 2, 84).taps().left[42] == 1
+
+
+def test_long_axes_are_placed_in_float64() -> None:
+    """2**24 pixels to themselves plus one half: float32 would repeat and skip pixels."""
+    n = _coordinates.FLOAT32_EXTENT * 4
+    a = axis("nearest-exact", n, n)
+    start = n - 1000
+    np.testing.assert_array_equal(a.taps(start, n).left, np.arange(start, n))
+    b = axis("linear", n, 2 * n)
+    np.testing.assert_array_equal(b.taps(2 * n - 5, 2 * n).left, [n - 3, n - 3, n - 2, n - 2, n - 1])
