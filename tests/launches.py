@@ -87,8 +87,8 @@ def execute(
 ) -> None:
     """Execute a launch on addresses."""
     grid = (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:])
-    parameters = made.geometry.tobytes()
-    kernels.launch(name(made.kernel, made.defines), grid, made.block, made.shared, source, out, parameters, order)
+    unpacked = Job(name(made.kernel, made.defines), grid, made.block, {}, made.geometry.tobytes(), made.shared)
+    kernels.launch(unpacked, {"source": source, "out": out}, order)
 
 
 def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDArray[Any]]:

@@ -1,0 +1,194 @@
+"""A stand-in for CuPy whose device is the CPU: as much of it as cupysample uses, the kernels compiled with g++.
+
+With it the whole path of a CuPy array runs without a GPU: adoption, tables, caches, streams, capture, eviction, launch.
+It records what a driver would see, and fails where a device would: on a launch during capture of what is not warm.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests import launches
+from tests.host.harness import HostKernels, Job
+
+
+@dataclass
+class Driver:
+    """What the stand-in's device did."""
+
+    kernels: HostKernels
+    device: int = 0
+    capturing: set[int] = field(default_factory=set)
+    launched: list[tuple[str, int, int]] = field(default_factory=list)  # instance, device, stream
+    compiled: list[str] = field(default_factory=list)
+    uploads: int = 0
+    live: int = 0  # bytes of memory outside of the pool
+    allocations: int = 0
+
+
+class Array:
+    """``cupy.ndarray``: NumPy memory that only the stand-in's kernels read."""
+
+    def __init__(self, shape: Any, dtype: Any = float, *, values: NDArray[Any] | None = None, device: int | None = None):
+        if values is None:
+            driver().allocations += 1
+            values = np.empty(shape, dtype)
+            values.reshape(-1).view(np.uint8)[...] = 0xAB
+        self.values = values
+        self.device = types.SimpleNamespace(id=driver().device if device is None else device)
+
+    shape = property(lambda self: self.values.shape)
+    strides = property(lambda self: self.values.strides)
+    dtype = property(lambda self: self.values.dtype)
+    itemsize = property(lambda self: self.values.itemsize)
+    data = property(lambda self: types.SimpleNamespace(ptr=self.values.ctypes.data))
+
+    def transpose(self, axes: tuple[int, ...]) -> Array:
+        return Array(None, values=self.values.transpose(axes), device=self.device.id)
+
+    def get(self) -> NDArray[Any]:
+        return self.values
+
+
+class Device:
+    """``cupy.cuda.Device``."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __enter__(self) -> Device:
+        self.before, driver().device = driver().device, self.index
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        driver().device = self.before
+
+
+class Stream:
+    """``cupy.cuda.Stream``."""
+
+    count: ClassVar[int] = 0
+    current: ClassVar[list[int]] = [0]
+
+    def __init__(self, *, non_blocking: bool = False) -> None:
+        Stream.count += 1
+        self.ptr = Stream.count if non_blocking else 0
+
+    def __enter__(self) -> Stream:
+        Stream.current.append(self.ptr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Stream.current.pop()
+
+    def synchronize(self) -> None:
+        assert self.ptr not in driver().capturing, "synchronised while capturing"
+
+    def begin_capture(self) -> None:
+        driver().capturing.add(self.ptr)
+
+    def end_capture(self) -> None:
+        driver().capturing.remove(self.ptr)
+
+
+class Memory:
+    """``cupy.cuda.memory.Memory``: freed with its last reference, and filled with junk then."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = np.empty(size + 256, np.uint8)
+        self.ptr, self.size, self._driver = self._bytes.ctypes.data, size, driver()
+        self._driver.live += size
+
+    def __del__(self) -> None:
+        self._bytes[...] = 0xFF
+        self._driver.live -= self.size
+
+
+class RawModule:
+    """``cupy.RawModule``: finds the instance of the same text among those compiled for the host."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
+        assert options == ("-std=c++17",)
+        matches = [key for key, text in driver().kernels.texts.items() if text == code]
+        assert len(matches) == 1, "a text that is no listed instance"
+        self.name = matches[0]
+        driver().compiled.append(self.name)
+
+    def get_function(self, entry: str) -> Any:
+        assert entry == "cupysample_entry"
+        return types.SimpleNamespace(kernel=self._function(driver().device))
+
+    def _function(self, device: int) -> Any:
+        def call(grid: Any, block: Any, arguments: Any, shared: int, *, stream: Any) -> None:
+            assert driver().device == device, "launched on another device than compiled for"
+            source, out, pointer = arguments
+            size = driver().kernels.parameter_bytes(self.name)
+            parameters = bytes((ctypes.c_uint8 * size).from_address(pointer.address))
+            driver().launched.append((self.name, device, stream.ptr))
+            job = Job(self.name, grid, block, {}, parameters, shared)
+            driver().kernels.launch(job, {"source": source, "out": out})
+
+        return call
+
+
+def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None:
+    assert kind == 1
+    assert stream not in driver().capturing
+    ctypes.memmove(target, source, size)
+    driver().uploads += 1
+
+
+_driver: list[Driver] = []
+
+
+def driver() -> Driver:
+    """The device of the stand-in that is installed."""
+    return _driver[-1]
+
+
+@contextmanager
+def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]]:
+    """Put the stand-in in CuPy's place and yield it with its driver; caches of the package are emptied around it."""
+    from cupysample import _cuda, _kernels
+
+    def empty_caches() -> None:
+        for cache in (_cuda._launches, _cuda._tables, _cuda._captured, _kernels._functions):
+            cache.clear()
+
+    _driver.append(Driver(kernels or launches.build_all()))
+    cuda = types.SimpleNamespace(
+        Device=Device,
+        Stream=Stream,
+        get_current_stream=lambda: types.SimpleNamespace(ptr=Stream.current[-1]),
+        memory=types.SimpleNamespace(Memory=Memory),
+        function=types.SimpleNamespace(CPointer=lambda address: types.SimpleNamespace(address=address)),
+        compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
+        runtime=types.SimpleNamespace(
+            streamIsCapturing=lambda stream: stream in driver().capturing,
+            memcpyAsync=_upload,
+            memcpyHostToDevice=1,
+        ),
+    )
+    module: Any = types.ModuleType("cupy")
+    module.ndarray, module.cuda, module.RawModule = Array, cuda, RawModule
+    module.asarray = lambda values: Array(None, values=values)
+    before = sys.modules.get("cupy")
+    empty_caches()
+    sys.modules["cupy"] = module
+    try:
+        yield module, driver()
+    finally:
+        empty_caches()
+        del sys.modules["cupy"]
+        if before is not None:
+            sys.modules["cupy"] = before
+        _driver.pop()

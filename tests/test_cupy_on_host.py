@@ -1,0 +1,191 @@
+"""The whole path of a CuPy array, on a stand-in whose device is the CPU."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cupysample
+from cupysample import _cuda, _kernels
+from tests import cases, cupy_on_host
+from tests.cupy_on_host import Array, Driver, Stream
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    with cupy_on_host.installed() as (module, _):
+        yield module
+
+
+@pytest.fixture
+def driver(cupy: Any) -> Driver:
+    return cupy_on_host.driver()
+
+
+def array(*shape: int, dtype: str = "float32") -> Array:
+    return Array(None, values=cases.values(np.random.default_rng(0), shape, dtype))
+
+
+def test_cupy_in_cupy_out(driver: Driver) -> None:
+    """Every mode and dtype gives what NumPy gives, in a CuPy array on the same device."""
+    rng = np.random.default_rng(41)
+    for _ in range(1500):
+        case = cases.any_case(rng)
+        if case.layout == "big-endian":
+            continue
+        x = case.input()
+        y = cupysample.interpolate(Array(None, values=x, device=case.seed % 3), **case.arguments)
+        expected = cupysample.interpolate(x, **case.arguments)
+        assert isinstance(y, Array)
+        assert y.device.id == case.seed % 3
+        assert y.strides == expected.strides
+        if case.dtype in cases.FLOATS:
+            np.testing.assert_allclose(
+                y.values.astype(complex), expected.astype(complex), rtol=2e-2, atol=2e-2 if "16" in case.dtype else 1e-4
+            )
+        else:
+            np.testing.assert_array_equal(y.values, expected)
+    assert driver.device == 0
+
+
+def test_one_launch_on_the_current_stream(driver: Driver) -> None:
+    x = array(2, 3, 8, 9)
+    with Stream(non_blocking=True) as stream:
+        cupysample.interpolate(x, scale_factor=2, mode="bicubic")
+    assert [launch[1:] for launch in driver.launched] == [(0, stream.ptr)]
+
+
+def test_warm_call_uploads_compiles_and_allocates_nothing_but_the_output(driver: Driver) -> None:
+    x = array(2, 3, 8, 9)
+    cupysample.interpolate(x, scale_factor=2, mode="bicubic")
+    uploads, compiled, allocations, live = driver.uploads, len(driver.compiled), driver.allocations, driver.live
+    for _ in range(10):
+        cupysample.interpolate(x, scale_factor=2, mode="bicubic")
+    assert (driver.uploads, len(driver.compiled), driver.live) == (uploads, compiled, live)
+    assert driver.allocations == allocations + 10
+    out = Array((2, 3, 16, 18), np.float32)
+    before = driver.allocations
+    assert cupysample.interpolate(x, scale_factor=2, mode="bicubic", out=out) is out
+    assert driver.allocations == before
+
+
+def test_a_new_size_compiles_nothing(driver: Driver) -> None:
+    x = array(1, 3, 16, 16)
+    cupysample.interpolate(x, size=(5, 5), mode="bilinear")
+    for n in range(200):
+        cupysample.interpolate(x, size=(1 + n, 201 - n), mode="bilinear")
+    assert len(driver.compiled) == 1
+
+
+def test_each_device_has_its_own_function_and_tables(driver: Driver) -> None:
+    values = cases.values(np.random.default_rng(0), (1, 2, 5, 5), "float32")
+    for device in (1, 0, 2, 1):
+        y = cupysample.interpolate(Array(None, values=values, device=device), scale_factor=3, mode="bilinear")
+        assert y.device.id == device
+        assert driver.launched[-1][1] == device
+    assert len(driver.compiled) == 3
+    assert driver.uploads == 3
+    assert driver.device == 0
+
+
+def test_capture_takes_a_warm_call_and_refuses_a_cold_one(driver: Driver) -> None:
+    x, out = array(1, 1, 5, 5), Array((1, 1, 9, 9), np.float32)
+    with Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        before = out.values.tobytes()
+        with pytest.raises(RuntimeError, match="make the same call once before the capture begins"):
+            cupysample.interpolate(x, size=9, mode="bilinear", out=out)
+        assert out.values.tobytes() == before
+        assert not driver.uploads
+        stream.end_capture()
+        cupysample.interpolate(x, size=9, mode="bilinear", out=out)
+        stream.begin_capture()
+        cupysample.interpolate(x, size=9, mode="bilinear", out=out)
+        stream.end_capture()
+    assert len(driver.launched) == 2
+
+
+def test_tables_are_bounded_and_freed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cuda, "TABLES_BYTES", 100_000)
+    x = array(1, 1, 40, 40)
+    for n in range(100):
+        y = cupysample.interpolate(x, size=(300 + n, 500 + n), mode="bicubic")
+        assert driver.live < 100_000 + 40_000
+    np.testing.assert_allclose(y.values, cupysample.interpolate(x.values, size=(399, 599), mode="bicubic"), atol=1e-5)
+
+
+def test_captured_tables_are_never_freed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, out = array(1, 1, 40, 40), Array((1, 1, 77, 91), np.float32)
+    with Stream(non_blocking=True) as stream:
+        cupysample.interpolate(x, size=(77, 91), mode="bicubic", out=out)
+        stream.begin_capture()
+        cupysample.interpolate(x, size=(77, 91), mode="bicubic", out=out)
+        stream.end_capture()
+    monkeypatch.setattr(_cuda, "TABLES_BYTES", 1)
+    held = [table.memory for table in _cuda._captured]
+    assert len(held) == 2
+    addresses = [table.addresses for table in _cuda._captured]
+    for n in range(20):
+        cupysample.interpolate(x, size=(100 + n, 50), mode="bicubic")
+    del held
+    gc.collect()
+    assert [table.addresses for table in _cuda._captured] == addresses
+    assert not (_cuda._captured[0].memory._bytes == 0xFF).all()
+
+
+def test_misplaced_elements_are_refused(driver: Driver) -> None:
+    raw = np.zeros(4 * 16 + 1, np.uint8)[1:].view(np.float32).reshape(1, 1, 4, 4)
+    with pytest.raises(ValueError, match="input: elements must lie at multiples of their size"):
+        cupysample.interpolate(Array(None, values=raw), scale_factor=2)
+    assert not driver.launched
+
+
+def test_other_devices_and_libraries_are_refused_for_out(driver: Driver) -> None:
+    x = array(1, 1, 4, 4)
+    with pytest.raises(ValueError, match="out: must have device CUDA device 0, got CUDA device 1"):
+        cupysample.interpolate(x, scale_factor=2, out=Array((1, 1, 8, 8), np.float32, device=1))
+    with pytest.raises(TypeError, match="out: must be a CuPy array as the input is, got a NumPy array"):
+        cupysample.interpolate(x, scale_factor=2, out=np.empty((1, 1, 8, 8), np.float32))  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="out: must not overlap the input"):
+        cupysample.interpolate(x, scale_factor=1, out=x)
+    assert not driver.launched
+
+
+def test_a_cache_directory_that_cannot_be_written(cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy raises when it cannot store a compiled kernel; it is compiled again without the cache."""
+    import os
+
+    seen = []
+
+    class Unwritable(cupy_on_host.RawModule):
+        def get_function(self, entry: str) -> Any:
+            seen.append(os.environ.get("CUPY_CACHE_IN_MEMORY"))
+            if seen[-1] is None:
+                raise PermissionError(13, "Permission denied")
+            return super().get_function(entry)
+
+    monkeypatch.delenv("CUPY_CACHE_IN_MEMORY", raising=False)
+    cupy.RawModule = Unwritable
+    cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2)
+    assert seen == [None, "1"]
+    assert "CUPY_CACHE_IN_MEMORY" not in os.environ
+    assert len(driver.launched) == 1
+
+
+def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = cupy.cuda.compiler.CompileException
+
+    class Broken(cupy_on_host.RawModule):
+        def get_function(self, entry: str) -> Any:
+            raise error("kernels/nearest.cu(44): error: identifier is undefined")
+
+    cupy.RawModule = Broken
+    with pytest.raises(RuntimeError, match=r"(?s)kernels/nearest\.cu \(CS_AXES=2, .*does not compile.*nearest\.cu\(44\)"):
+        cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2)
+    assert not _kernels._functions

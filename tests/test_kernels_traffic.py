@@ -1,0 +1,36 @@
+"""The table of sectors in kernels/README.md is what the kernels' runs on the CPU count."""
+
+from __future__ import annotations
+
+import pytest
+
+from cupysample import _kernels
+from tests import traffic
+from tests.traffic import Row
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def counted() -> list[Row]:
+    return traffic.rows()
+
+
+def test_the_readme_shows_the_count(counted: list[Row]) -> None:
+    text = (_kernels.folder() / "README.md").read_text(encoding="utf-8")
+    shown = text.split(traffic.BEGIN)[1].split(traffic.END)[0].strip()
+    assert shown == traffic.table(counted), "run python -m tests.traffic and paste its table"
+
+
+def test_nearest_moves_little_more_than_the_minimum(counted: list[Row]) -> None:
+    for row in counted:
+        if row.name.startswith("nearest"):
+            assert row.ratio <= 1.2
+
+
+def test_a_bad_kernel_is_exposed(counted: list[Row]) -> None:
+    """32 lanes reading a column touch 32 sectors; writing 128 bytes they touch 4."""
+    *good, bad = counted
+    assert bad.sectors_per_request == (32 + 4) / 2
+    assert bad.ratio == 2.5
+    assert all(row.ratio < bad.ratio and row.sectors_per_request < bad.sectors_per_request for row in good)

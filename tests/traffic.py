@@ -1,0 +1,136 @@
+"""What each kernel moves, counted from every memory access of its run on the CPU: ``python -m tests.traffic``.
+
+Sectors are 32 bytes. *Minimum*: the sectors of the source and the output, each once. *Blocks*: sectors distinct within
+a block, summed over blocks: what must come from L2 if a block's own sectors stay in L1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests import cases, launches
+from tests.host.harness import HostKernels, Job, build, sectors
+
+SECTOR = 32
+BEGIN, END = "<!-- traffic -->", "<!-- /traffic -->"
+
+STRIDED = """
+#define CS_ENTRY strided
+struct Geometry { long long rows, columns; };
+// Neighbouring threads read a column: one sector for each element.
+extern "C" __global__ void CS_ENTRY(const float* source, float* out, const __grid_constant__ Geometry g) {
+    const long long t = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (t < g.rows * g.columns) out[t] = source[t % g.rows * g.columns + t / g.rows];
+}
+"""
+"""A deliberately bad kernel, which the count must expose: it transposes without shared memory."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A call whose launch is counted."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str
+    arguments: Mapping[str, Any]
+
+
+WORKLOADS = (
+    Workload("nearest 2x", "float32", (1, 3, 32, 64), "contiguous", {"scale_factor": 2}),
+    Workload("nearest 2x", "float16", (1, 32, 16, 16), "channels_last", {"scale_factor": 2}),
+    Workload("bilinear 2x", "float32", (1, 3, 32, 64), "contiguous", {"scale_factor": 2, "mode": "bilinear"}),
+    Workload("bilinear 2x", "float16", (1, 32, 16, 16), "channels_last", {"scale_factor": 2, "mode": "bilinear"}),
+    Workload("bicubic 2x", "float32", (1, 3, 32, 64), "contiguous", {"scale_factor": 2, "mode": "bicubic"}),
+    Workload("trilinear 2x", "float16", (1, 1, 8, 16, 32), "contiguous", {"scale_factor": 2, "mode": "trilinear"}),
+    Workload("area 1/2", "uint8", (1, 3, 64, 128), "contiguous", {"scale_factor": 0.5, "mode": "area"}),
+    Workload(
+        "bilinear antialias 1/2",
+        "uint8",
+        (1, 3, 64, 128),
+        "channels_last",
+        {"scale_factor": 0.5, "mode": "bilinear", "antialias": True},
+    ),
+    Workload(
+        "lanczos 1/2",
+        "float32",
+        (1, 1, 64, 64),
+        "contiguous",
+        {"scale_factor": 0.5, "mode": "lanczos", "antialias": True},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Sectors a launch moves; ``tables`` are those of the axes."""
+
+    name: str
+    minimum: int
+    blocks: int
+    tables: int
+    sectors_per_request: float
+
+    @property
+    def ratio(self) -> float:
+        """Sectors of source and output over the minimum."""
+        return self.blocks / self.minimum
+
+
+def count(kernels: HostKernels, job: Job, name: str) -> Row:
+    """Count one launch."""
+    traffic = sectors(kernels.log(job))
+    source, out = traffic["source", "read"], traffic["out", "write"]
+    tables = sum(t.block_sectors for (buffer, _), t in traffic.items() if buffer not in ("source", "out"))
+    return Row(
+        name,
+        sum(-(-job.arrays[buffer].nbytes // SECTOR) for buffer in ("source", "out")),
+        source.block_sectors + out.block_sectors,
+        tables,
+        (source.request_sectors + out.request_sectors) / (source.requests + out.requests),
+    )
+
+
+def rows() -> list[Row]:
+    """Count every workload, and the bad kernel."""
+    jobs = []
+    for workload in WORKLOADS:
+        x = cases.lay_out(cases.values(np.random.default_rng(0), workload.shape, workload.dtype), workload.layout)
+        layout = "NHWC" if workload.layout == "channels_last" else "NCHW"
+        size = "x".join(map(str, workload.shape))
+        jobs.append((f"{workload.name}, {workload.dtype} {layout} {size}", launches.job(x, **workload.arguments)[0]))
+    wanted = {job.kernel for _, job in jobs}
+    kernels = launches.build_all("log", wanted.__contains__)
+    counted = [count(kernels, job, name) for name, job in jobs]
+    return [*counted, bad()]
+
+
+def bad() -> Row:
+    """The deliberately bad kernel on 128x128."""
+    n = 128
+    values = np.arange(n * n, dtype=np.float32)
+    parameters = np.array([n, n], np.int64).tobytes()
+    job = Job("strided", (n * n // 256, 1, 1), (256, 1, 1), {"source": values, "out": values * 0}, parameters)
+    return count(build({"strided": STRIDED}, "log"), job, "*bad on purpose:* transpose, float32 128x128")
+
+
+def table(counted: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| workload | minimum | blocks | ratio | tables | sectors per request |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.name} | {r.minimum} | {r.blocks} | {r.ratio:.2f} | {r.tables} | {r.sectors_per_request:.2f} |"
+        for r in counted
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(rows()))
