@@ -6,11 +6,14 @@ The rules and their roundings are those of torch's CUDA kernels (``ATen/native/c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cupysample._rounding import Reals, fma
+from cupysample._rounding import fma
+
+if TYPE_CHECKING:
+    from cupysample._rounding import Reals
 
 FLOAT32_EXTENT = 1 << 22
 """Longest axis whose coordinates torch's float32 rules still place within a quarter of a pixel."""

@@ -12,10 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cupysample import _kernels
 from cupysample._arrays import Array
@@ -23,6 +22,9 @@ from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import BLOCK, LAUNCHES, MAX_BLOCKS, TABLE_BYTES, TABLE_ROWS, TABLES_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4}
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}

@@ -7,11 +7,14 @@ uint8 promise bits. ``support`` is a radius: the filter is zero where ``|x| >= s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cupysample._rounding import Reals, fma
+from cupysample._rounding import fma
+
+if TYPE_CHECKING:
+    from cupysample._rounding import Reals
 
 CUBIC = -0.75
 """Keys' parameter of plain cubic interpolation: torch, OpenCV."""

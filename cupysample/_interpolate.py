@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from cupysample import _arrays, _cuda, _numpy, _plan
+from cupysample import _arrays, _numpy, _plan
 from cupysample._arrays import Array
 from cupysample._plan import DTYPES, MODES
 
@@ -107,8 +107,14 @@ def interpolate(
         target = _arrays.adopt(out, "out")
     else:
         target = _checked_out(out, source, shape)
-    if 0 not in shape:
-        (_numpy if source.device is None else _cuda).apply(plan, source, target)
+    if 0 in shape:
+        return out
+    if source.device is None:
+        _numpy.apply(plan, source, target)
+    else:
+        from cupysample import _cuda  # only where there is a device: it is half of the package's import time
+
+        _cuda.apply(plan, source, target)
     return out
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cupysample._arrays import Array
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import Taps, fixed_point_bits
 from cupysample._tuning import TILE_ELEMENTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def apply(plan: Plan, source: Array, out: Array) -> None:

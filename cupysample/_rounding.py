@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Reals = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Reals: TypeAlias = NDArray[Any]
 
 
 def fma(a: Reals, b: Reals, c: Reals) -> Reals:

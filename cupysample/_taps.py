@@ -20,16 +20,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cupysample import _coordinates, _filters
 from cupysample._filters import Filter
-from cupysample._rounding import Reals
 
-Rows: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cupysample._rounding import Reals
+
+    Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]
 
 CHUNK_WEIGHTS = 1 << 20
 """Weights built at a time where a whole axis would be too large."""
