@@ -53,9 +53,9 @@ def keys_cubic(a: float) -> Callable[[Reals], Reals]:
 
 def lanczos(x: Reals) -> Reals:
     """``sinc(x) sinc(x/3)`` with ``sinc(x) = sin(pi x)/(pi x)`` (Duchon 1979), evaluated in float64, rounded once."""
-    t = np.pi * np.where(x == 0, 1.0, x).astype(np.float64)
-    third = t / LANCZOS_LOBES
-    value = np.where(x == 0, 1.0, np.sin(t) / t * (np.sin(third) / third))
+    nonzero = np.where(x == 0, 1.0, x).astype(np.float64)
+    near, far = np.pi * nonzero, np.pi * (nonzero / LANCZOS_LOBES)
+    value = np.where(x == 0, 1.0, np.sin(near) / near * (np.sin(far) / far))
     return np.where(np.abs(x) < LANCZOS_LOBES, value, 0.0).astype(x.dtype)
 
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-TILE_ELEMENTS = 1 << 18
-"""Elements of a tile of the NumPy path, the larger of read and written."""
+TILE_ELEMENTS = 1 << 17
+"""Elements of a tile of the NumPy path, the larger of read and written.
+
+Milliseconds, float32, median of 7 interleaved, 2-core Xeon, one thread, 2026-11-23:
+
+    log2 elements               14     16     17     18     19     20     22
+    bilinear 2x (8,64,64,64)    46     54     76    104    110    111    151
+    bicubic 2x (8,16,64,64)     24     29     30     50     44     52     66
+    antialias 1/2 (1,3,1080p)   50     25     21     20     21     21     26
+    trilinear 2x (1,8,32,64²)  227     55     38     32     27     50     88
+    nearest 2x (8,64,64,64)     17     11     10      9      9      9     10
+"""
 
 BLOCK = 256
 """Threads of a block of the general kernels: predicted (no shared memory, full occupancy up to 255 registers / 4)."""

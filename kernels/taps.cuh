@@ -51,8 +51,8 @@ template <typename T>
 __device__ T lanczos(T x) {
     if (x == T(0)) return T(1);
     if (fabs(x) >= T(3)) return T(0);
-    const double t = times(3.141592653589793, double(x)), third = t / 3.0;
-    return T(times(sinpi(double(x)) / t, sinpi(double(x) / 3.0) / third));  // sin(t) would reserve local memory
+    const double near = x, far = double(x) / 3.0, pi = 3.141592653589793;
+    return T(times(sinpi(near) / times(pi, near), sinpi(far) / times(pi, far)));  // sin() would reserve local memory
 }
 
 // Half away from zero, as torch and Pillow round fixed-point weights. The product is exact.
