@@ -6,6 +6,7 @@ up in ``sys.modules`` and never imported here. Everything below this layer sees 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -137,10 +138,13 @@ class _Torch:
                 f"{name}: gradients are not implemented yet, got a tensor that requires grad; "
                 f"pass {name}.detach() or call under torch.no_grad()"
             )
+        if name == "out" and (x.is_conj() or x.is_neg()):
+            raise TypeError(f"{name}: must hold its values, got a lazy conjugate or negative of another tensor")
         x = x.detach().resolve_conj().resolve_neg()
         host = device = None
         if x.device.type == "cpu":
-            host = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+            with contextlib.suppress(TypeError):  # a dtype NumPy lacks is refused where dtypes are checked
+                host = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
         else:
             device = x.device.index
         size = x.element_size()
@@ -235,6 +239,8 @@ def overlap(a: Array, b: Array) -> bool:
 
 def overlaps_itself(array: Array) -> bool:
     """Whether two elements may share memory: every stride must step over the extent of the smaller ones."""
+    if 0 in array.shape:
+        return False
     span = array.itemsize
     for stride, extent in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < span:

@@ -159,8 +159,6 @@ def _plan_of(
         raise ValueError("Lanczos mode requires antialias=True")
     if align_corners is not None and not isinstance(align_corners, bool | np.bool_):
         raise TypeError(f"align_corners: must be a bool or None, got {align_corners!r}")
-    if source.dtype not in DTYPES or (source.dtype == "bool" and row.family not in ("nearest", "nearest-exact")):
-        raise NotImplementedError(_unsupported_dtype(source.dtype, mode))
     factors: tuple[float, ...] | None = None
     if size_out is not None:
         extents = tuple(_checked_extent(n, size) for n in size_out)
@@ -169,6 +167,8 @@ def _plan_of(
         factors = tuple(float(_checked_factor(factor, scale_factor)) for factor in scale_factors)
         extents = tuple(_floor(n * factor) for n, factor in zip(spatial, factors, strict=True))
     _check_extents(spatial, extents, mode, source.shape)
+    if source.dtype not in DTYPES or (source.dtype == "bool" and row.family not in ("nearest", "nearest-exact")):
+        raise NotImplementedError(_unsupported_dtype(source.dtype, mode))
     return _plan.make(mode, source.dtype, spatial, extents, factors, bool(align_corners), bool(antialias))
 
 
@@ -224,7 +224,10 @@ def _checked_extent(n: Any, size: Any) -> int:
     """Return one output extent as an int; arrays, floats and bools are refused, as in torch."""
     if isinstance(n, bool) or not _is_integer(n) or (_is_tensor(n) and n.ndim > 0):
         raise TypeError(f"size: must be an int or a sequence of ints, one for each spatial axis, got {size!r}")
-    return operator.index(n)
+    extent = operator.index(n)
+    if not -LAST_INT64 <= extent <= LAST_INT64:
+        raise TypeError(f"size: must fit into 64 bits, got {size!r}")
+    return extent
 
 
 def _checked_factor(factor: Any, scale_factor: Any) -> Any:

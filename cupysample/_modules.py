@@ -75,6 +75,7 @@ class Upsample:
         recompute_scale_factor: bool | None = None,
         antialias: bool = False,
     ) -> None:
+        self.name = type(self).__name__
         self.size = size
         self.scale_factor: float | tuple[float, ...] | None
         if isinstance(scale_factor, list | tuple):

@@ -152,9 +152,8 @@ def random_case(
     largest = {1: 60, 2: 16, 3: 7}[dimensions]
     spatial = tuple(_extent(rng, largest) for _ in range(dimensions))
     wanted = tuple(_wanted(rng, n, largest) for n in spatial)
-    size, factors = wanted, None
+    factors: tuple[float, ...] | None = None
     if size_rule != "size":
-        size = None
         factors = tuple(
             float((m + rng.choice([0.0, rng.uniform(0, 0.99)])) / n) for n, m in zip(spatial, wanted, strict=True)
         )
@@ -166,7 +165,7 @@ def random_case(
         layout,
         (int(rng.integers(1, 3)), int(rng.integers(1, 6 if dimensions < 3 else 4))),
         spatial,
-        size,
+        wanted if size_rule == "size" else None,
         factors,
         size_rule == "recompute",
         *variant,
@@ -179,7 +178,7 @@ def _wanted(rng: np.random.Generator, n: int, largest: int) -> int:
     return int(rng.choice([n, 2 * n, max(1, n // 2), 1, _extent(rng, largest), _extent(rng, 3 * largest)]))
 
 
-def cells(mode: str, dimensions: int, dtype: str) -> Iterator[tuple[str, str, tuple[bool | None, bool]]]:
+def cells(mode: str) -> Iterator[tuple[str, str, tuple[bool | None, bool]]]:
     """Every (layout, size rule, (align_corners, antialias)) of a mode."""
     return iter(itertools.product(LAYOUTS, SIZE_RULES, variants(mode)))
 

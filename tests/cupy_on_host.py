@@ -38,7 +38,9 @@ class Driver:
 class Array:
     """``cupy.ndarray``: NumPy memory that only the stand-in's kernels read."""
 
-    def __init__(self, shape: Any, dtype: Any = float, *, values: NDArray[Any] | None = None, device: int | None = None):
+    def __init__(
+        self, shape: Any, dtype: Any = float, *, values: NDArray[Any] | None = None, device: int | None = None
+    ):
         if values is None:
             driver().allocations += 1
             values = np.empty(shape, dtype)
@@ -65,7 +67,7 @@ class Device:
     def __init__(self, index: int) -> None:
         self.index = index
 
-    def __enter__(self) -> Device:
+    def __enter__(self) -> Device:  # noqa: PYI034 - Self is of Python 3.11
         self.before, driver().device = driver().device, self.index
         return self
 
@@ -83,7 +85,7 @@ class Stream:
         Stream.count += 1
         self.ptr = Stream.count if non_blocking else 0
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Stream:  # noqa: PYI034 - likewise
         Stream.current.append(self.ptr)
         return self
 
@@ -145,6 +147,54 @@ def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None
     assert stream not in driver().capturing
     ctypes.memmove(target, source, size)
     driver().uploads += 1
+
+
+class Tensor:
+    """``torch.Tensor`` on a CUDA device: as much of it as cupysample asks for."""
+
+    def __init__(self, values: NDArray[Any], device: int) -> None:
+        self.values, self.device = values, types.SimpleNamespace(type="cuda", index=device)
+        self.layout, self.requires_grad = "strided", False
+        self.dtype = f"torch.{values.dtype.name}"
+        self.shape = values.shape
+
+    def detach(self) -> Tensor:
+        return self
+
+    resolve_conj = resolve_neg = detach
+
+    def is_conj(self) -> bool:
+        return False
+
+    is_neg = is_conj
+
+    def element_size(self) -> int:
+        return self.values.itemsize
+
+    def stride(self) -> tuple[int, ...]:
+        return tuple(stride // self.values.itemsize for stride in self.values.strides)
+
+    def data_ptr(self) -> int:
+        return self.values.ctypes.data
+
+    def permute(self, axes: tuple[int, ...]) -> Tensor:
+        return Tensor(self.values.transpose(axes), self.device.index)
+
+
+def torch_on_host(streams: dict[int, int]) -> Any:
+    """A stand-in for torch with these current streams; it counts what its allocator hands out."""
+    module: Any = types.ModuleType("torch")
+    module.Tensor, module.strided, module.allocations = Tensor, "strided", 0
+    module.is_grad_enabled = lambda: True
+
+    def empty(shape: tuple[int, ...], *, dtype: str, device: Any) -> Tensor:
+        module.allocations += 1
+        return Tensor(np.full(shape, 77, dtype.removeprefix("torch.")), device.index)
+
+    module.empty = empty
+    current = lambda device: types.SimpleNamespace(cuda_stream=streams[device])  # noqa: E731
+    module.cuda = types.SimpleNamespace(current_stream=current)
+    return module
 
 
 _driver: list[Driver] = []

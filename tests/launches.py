@@ -17,8 +17,7 @@ from cupysample import _arrays, _cuda, _interpolate, _kernels, _plan
 from cupysample._cuda import Launch, Layout, Table
 from cupysample._kernels import Defines
 from cupysample._taps import Axis
-from tests.host.harness import HostKernels, Job, Order, Relocation, build
-from tests.host.harness import Flavour as Flavour
+from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
 
 GRIDS_SHRUNK_TO = 7
 """Blocks of a grid on the host where a test wants the grid-stride loop to turn."""
@@ -38,7 +37,7 @@ def build_all(flavour: Flavour = "plain", keep: Callable[[str], bool] = lambda _
 def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDArray[Any]]:
     """The plan of a call and its output, poisoned."""
     source = _arrays.adopt(x, "input")
-    given = {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None}
+    given: dict[str, Any] = {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None}
     given |= {"recompute_scale_factor": None, "antialias": False} | arguments
     plan = _interpolate._plan_of(source, **given)
     shape = (*x.shape[:2], *plan.size)
@@ -73,7 +72,9 @@ def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callabl
     )
 
 
-def run(kernels: HostKernels, x: NDArray[Any], *, order: Order = "forward", blocks: int = 0, **arguments: Any) -> NDArray[Any]:
+def run(
+    kernels: HostKernels, x: NDArray[Any], *, order: Order = "forward", blocks: int = 0, **arguments: Any
+) -> NDArray[Any]:
     """Resample with the kernels on the host; ``blocks`` bounds the grid."""
     plan, out = plan_and_output(x, **arguments)
     if 0 not in out.shape:
@@ -97,14 +98,14 @@ def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDA
     arrays: dict[str, NDArray[Any]] = {}
     pointers: list[tuple[int, str]] = []
     geometry = _cuda.geometry_dtype(len(plan.axes))
-    axis_offset = geometry.fields["axis"][1] if geometry.fields else 0
+    axis_offset = _offset(geometry, "axis")
 
     def table(axis: Axis) -> Table:
         d = len(arrays) // 3
         parts = _cuda.table_arrays(axis)
         for field, part in zip(("left", "count", "weight"), parts, strict=True):
             arrays[f"{field} {d}"] = part
-            member = (_cuda._AXIS.fields or {})[field][1]
+            member = _offset(_cuda._AXIS, field)
             pointers.append((axis_offset + d * _cuda._AXIS.itemsize + member, f"{field} {d}"))
         return Table(0, 0, 0, parts[2].shape[1])
 
@@ -123,6 +124,12 @@ def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDA
         relocations=tuple(Relocation(offset, array) for offset, array in pointers),
     )
     return packed, out
+
+
+def _offset(struct: np.dtype[Any], field: str) -> int:
+    """Byte offset of a member."""
+    assert struct.fields is not None
+    return int(struct.fields[field][1])
 
 
 def buffer(x: NDArray[Any]) -> tuple[NDArray[Any], int]:

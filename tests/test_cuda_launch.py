@@ -99,7 +99,9 @@ def test_axes_too_long_for_a_table_are_computed() -> None:
 
     n = 2**21
     plan = _plan.make("linear", "float32", (n,), (2 * n,), None, False, False)
-    made = _cuda.launch(plan, "float32", 4, Layout((1, 1, n), (4 * n, 4 * n, 4)), Layout((1, 1, 2 * n), (8, 8, 4)), refuse)
+    made = _cuda.launch(
+        plan, "float32", 4, Layout((1, 1, n), (4 * n, 4 * n, 4)), Layout((1, 1, 2 * n), (8, 8, 4)), refuse
+    )
     assert ("CS_COMPUTED", "1") in made.defines
     axis = made.geometry[0]["axis"][0]
     assert (axis["method"], axis["step"], axis["wide"]) == (_cuda.METHOD_NUMBERS["linear"], 0.5, 0)
@@ -133,7 +135,9 @@ def test_every_launch_is_a_listed_instance() -> None:
 
 def test_strides_that_are_no_multiple_of_the_element_are_refused() -> None:
     x = np.lib.stride_tricks.as_strided(np.empty(64, np.uint8).view(np.float32), (1, 1, 2, 2), (0, 0, 6, 4))
-    with pytest.raises(ValueError, match=r"input: strides must be multiples of the element's 4 bytes, got \(0, 0, 6, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"input: strides must be multiples of the element's 4 bytes, got \(0, 0, 6, 4\)"
+    ):
         launch(x, empty(1, 1, 4, 4))
 
 
@@ -149,7 +153,7 @@ def test_geometry_is_the_kernels_struct() -> None:
 
 def _fields(text: str, struct: str) -> list[str]:
     """Names of the members of a C struct."""
-    body = text.split(f"struct {struct} {{")[1].split("};")[0]
+    body = text.split(f"struct {struct} {{")[1].split("};", maxsplit=1)[0]
     statements = "".join(line.split("//")[0] for line in body.splitlines()).split(";")
     names = []
     for statement in statements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ def cupy() -> Iterator[Any]:
 
 
 @pytest.fixture
-def driver(cupy: Any) -> Driver:
+def driver(cupy: Any) -> Driver:  # noqa: ARG001 - the stand-in must be installed
     return cupy_on_host.driver()
 
 
@@ -120,7 +121,8 @@ def test_tables_are_bounded_and_freed(driver: Driver, monkeypatch: pytest.Monkey
     np.testing.assert_allclose(y.values, cupysample.interpolate(x.values, size=(399, 599), mode="bicubic"), atol=1e-5)
 
 
-def test_captured_tables_are_never_freed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("cupy")
+def test_captured_tables_are_never_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     x, out = array(1, 1, 40, 40), Array((1, 1, 77, 91), np.float32)
     with Stream(non_blocking=True) as stream:
         cupysample.interpolate(x, size=(77, 91), mode="bicubic", out=out)
@@ -151,7 +153,7 @@ def test_other_devices_and_libraries_are_refused_for_out(driver: Driver) -> None
     with pytest.raises(ValueError, match="out: must have device CUDA device 0, got CUDA device 1"):
         cupysample.interpolate(x, scale_factor=2, out=Array((1, 1, 8, 8), np.float32, device=1))
     with pytest.raises(TypeError, match="out: must be a CuPy array as the input is, got a NumPy array"):
-        cupysample.interpolate(x, scale_factor=2, out=np.empty((1, 1, 8, 8), np.float32))  # type: ignore[type-var]
+        cupysample.interpolate(x, scale_factor=2, out=np.empty((1, 1, 8, 8), np.float32))
     with pytest.raises(ValueError, match="out: must not overlap the input"):
         cupysample.interpolate(x, scale_factor=1, out=x)
     assert not driver.launched
@@ -178,7 +180,7 @@ def test_a_cache_directory_that_cannot_be_written(cupy: Any, driver: Driver, mon
     assert len(driver.launched) == 1
 
 
-def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any) -> None:
     error = cupy.cuda.compiler.CompileException
 
     class Broken(cupy_on_host.RawModule):
@@ -186,6 +188,34 @@ def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any, monkeypatc
             raise error("kernels/nearest.cu(44): error: identifier is undefined")
 
     cupy.RawModule = Broken
-    with pytest.raises(RuntimeError, match=r"(?s)kernels/nearest\.cu \(CS_AXES=2, .*does not compile.*nearest\.cu\(44\)"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)kernels/nearest\.cu \(CS_AXES=2, .*does not compile.*nearest\.cu\(44\)"
+    ):
         cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2)
     assert not _kernels._functions
+
+
+def test_torch_tensors_use_torchs_stream_and_allocator(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA tensor is launched on torch's current stream of its device, into memory of torch, and nothing of CuPy's."""
+    torch = cupy_on_host.torch_on_host({0: 70, 1: 71})
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    values = cases.lay_out(cases.values(np.random.default_rng(0), (2, 3, 5, 6), "float16"), "channels_last")
+    for device in (1, 0):
+        x = cupy_on_host.Tensor(values, device)
+        y = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+        assert isinstance(y, cupy_on_host.Tensor)
+        assert y.device.index == device
+        expected = cupysample.interpolate(values, scale_factor=2, mode="bilinear")
+        np.testing.assert_array_equal(y.values, expected)
+        assert y.values.strides == expected.strides
+        assert driver.launched[-1][1:] == (device, 70 + device)
+    assert (torch.allocations, driver.allocations) == (2, 0)
+
+
+def test_cuda_tensors_without_cupy_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No launch without CuPy: one sentence with the cause and the remedy."""
+    monkeypatch.setitem(sys.modules, "torch", cupy_on_host.torch_on_host({0: 70}))
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    x = cupy_on_host.Tensor(np.zeros((1, 1, 2, 2), np.float32), 0)
+    with pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*pip install 'cupysample\[cuda12\]'"):
+        cupysample.interpolate(x, scale_factor=2)

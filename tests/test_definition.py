@@ -45,7 +45,7 @@ def run(case: Case) -> None:
 def test_grid(mode: str, dimensions: int, dtype: str) -> None:
     """Every layout, size rule and option, with extents that are special to some rule."""
     rng = np.random.default_rng([dimensions, *mode.encode(), *dtype.encode()])
-    for cell in cases.cells(mode, dimensions, dtype):
+    for cell in cases.cells(mode):
         for _ in range(REPEATS):
             run(cases.random_case(rng, mode, dimensions, dtype, *cell))
 

@@ -83,7 +83,6 @@ def test_fma_rounds_once() -> None:
 def test_fma_beside_a_midpoint() -> None:
     """The case that rounding twice gets wrong: ``1 + 2**-24 - 2**-60`` is 1, its nearest float64 rounds to even."""
     a, b = np.array([1 - 2.0**-18], np.float32), np.array([(1 + 2.0**-18) * 2.0**-24], np.float32)
-    c = np.array([1], np.float32)
     assert float(a[0]) * float(b[0]) < 2.0**-24
     assert np.float32(float(a[0]) * float(b[0]) + 1.0) == 1  # even
     odd = np.array([1 + 2.0**-23], np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cupysample
-from cupysample import _cuda, _tuning
+from cupysample import _cuda
 from tests import bounds, cases, oracle
 from tests.cases import Case
 
@@ -27,7 +27,7 @@ def cupy() -> Any:
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    """torch with a device that answers."""
+    """Torch with a device that answers."""
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA device")
@@ -72,7 +72,7 @@ def gpu_cases(mode: str) -> list[Case]:
         cases.random_case(rng, mode, dimensions, dtype, *cell)
         for dimensions in cases.MODES[mode]
         for dtype in cases.dtypes(mode)
-        for cell in cases.cells(mode, dimensions, dtype)
+        for cell in cases.cells(mode)
     ]
 
 
@@ -100,8 +100,14 @@ def test_same_bits_as_numpy_for_copies_and_integers(cupy: Any, mode: str) -> Non
 
 
 def test_torch_tensors_on_the_device(torch: Any) -> None:
-    """torch in, torch out: on its device, in its memory format, equal to torch's own kernels within rounding."""
-    for mode, antialias in [("nearest", False), ("bilinear", False), ("bicubic", False), ("bilinear", True), ("area", False)]:
+    """Torch in, torch out: on its device, in its memory format, equal to torch's own kernels within rounding."""
+    for mode, antialias in [
+        ("nearest", False),
+        ("bilinear", False),
+        ("bicubic", False),
+        ("bilinear", True),
+        ("area", False),
+    ]:
         for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
             for memory_format in (torch.contiguous_format, torch.channels_last):
                 x = torch.randn(2, 6, 17, 23, device="cuda", dtype=dtype).contiguous(memory_format=memory_format)
@@ -111,7 +117,9 @@ def test_torch_tensors_on_the_device(torch: Any) -> None:
                 assert y.device == x.device
                 assert y.is_contiguous(memory_format=memory_format)
                 eps = torch.finfo(dtype).eps
-                torch.testing.assert_close(y.double(), reference, rtol=4 * eps, atol=max(8 * eps, 2e-5 if dtype != torch.float64 else 0))
+                torch.testing.assert_close(
+                    y.double(), reference, rtol=4 * eps, atol=max(8 * eps, 2e-5 if dtype != torch.float64 else 0)
+                )
 
 
 def test_torch_stream_and_allocator(torch: Any) -> None:
@@ -160,7 +168,6 @@ def test_warm_call_is_captured_and_replayed(cupy: Any) -> None:
         out.fill(np.nan)
         graph.launch(stream)
         stream.synchronize()
-    np.testing.assert_array_equal(host(out), cupysample.interpolate(host(x), scale_factor=2, mode="bilinear").round(7) * 0 + host(out))
     expected = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
     np.testing.assert_array_equal(host(out), host(expected))
 
@@ -238,7 +245,12 @@ def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest
                         computed = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     _cuda._launches.clear()
                     if mode == "lanczos" or dtype in ("float32", "float64"):
-                        np.testing.assert_allclose(computed.astype(float), table.astype(float), rtol=1e-5, atol=1e-5 if dtype in ("float32", "float64") else 1)
+                        np.testing.assert_allclose(
+                            computed.astype(float),
+                            table.astype(float),
+                            rtol=1e-5,
+                            atol=1e-5 if dtype in ("float32", "float64") else 1,
+                        )
                     else:
                         np.testing.assert_array_equal(computed, table)
 
@@ -325,9 +337,3 @@ def test_every_device(cupy: Any) -> None:
             assert cupy.cuda.runtime.getDevice() == 0
         assert y.device.id == device
         np.testing.assert_allclose(host(y), cupysample.interpolate(host(x), scale_factor=2, mode="bilinear"), rtol=1e-6)
-
-
-def test_limits_are_the_tuned_ones() -> None:
-    """The constants these tests patch are read where they are used."""
-    assert _cuda.TABLES_BYTES == _tuning.TABLES_BYTES
-    assert _cuda.BLOCK == _tuning.BLOCK

@@ -50,7 +50,9 @@ def architectures(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return ALL_ARCHITECTURES if request.config.getoption("--exhaustive") else ARCHITECTURES
 
 
-@pytest.mark.parametrize(("kernel", "defines"), INSTANCES, ids=lambda v: v if isinstance(v, str) else "-".join(d for _, d in v))
+@pytest.mark.parametrize(
+    ("kernel", "defines"), INSTANCES, ids=lambda v: v if isinstance(v, str) else "-".join(d for _, d in v)
+)
 def test_compiles_without_local_memory(kernel: str, defines: Defines, request: pytest.FixtureRequest) -> None:
     """No register spills, no arrays in local memory, no warning."""
     text = _kernels.source(kernel, defines)

@@ -50,7 +50,7 @@ def grid(repeats: int = 1) -> Iterator[Case]:
     for mode, dims in cases.MODES.items():
         for dimensions in dims:
             for dtype in cases.dtypes(mode):
-                for layout, size_rule, variant in cases.cells(mode, dimensions, dtype):
+                for layout, size_rule, variant in cases.cells(mode):
                     if layout in NATIVE_LAYOUTS:
                         for _ in range(repeats):
                             yield cases.random_case(rng, mode, dimensions, dtype, layout, size_rule, variant)
@@ -80,7 +80,9 @@ def some(n: int, seed: int) -> list[Case]:
     """Cases that cover every mode, dimension and dtype, then random ones."""
     rng = np.random.default_rng(seed)
     covering = [
-        cases.random_case(rng, mode, dimensions, dtype, str(rng.choice(NATIVE_LAYOUTS)), "size", cases.variants(mode)[-1])
+        cases.random_case(
+            rng, mode, dimensions, dtype, str(rng.choice(NATIVE_LAYOUTS)), "size", cases.variants(mode)[-1]
+        )
         for mode, dims in cases.MODES.items()
         for dimensions in dims
         for dtype in cases.dtypes(mode)

@@ -45,7 +45,7 @@ def test_rows(method: str, dtype: str) -> None:
         beyond = np.arange(taps.weight.shape[1]) >= taps.count[:, None]
         assert not taps.weight[beyond].any()
         eps = np.finfo(dtype).eps
-        np.testing.assert_allclose(taps.weight.sum(1), 1, atol=16 * eps * (1 + n_in))
+        np.testing.assert_allclose(taps.weight.sum(1), 1, atol=float(16 * eps * (1 + n_in)))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -84,7 +84,9 @@ def test_cubic_folds_the_border_into_the_edge_pixel() -> None:
 
 def test_area_windows_overlap_where_the_sizes_do_not_divide() -> None:
     matrix = dense(axis("area", 5, 3).taps(), 5)
-    np.testing.assert_allclose(matrix, [[0.5, 0.5, 0, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3, 0], [0, 0, 0, 0.5, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(
+        matrix, [[0.5, 0.5, 0, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3, 0], [0, 0, 0, 0.5, 0.5]], rtol=1e-6
+    )
 
 
 def test_antialias_by_hand() -> None:

@@ -1,0 +1,1 @@
+"""The shipped CUDA sources on a CPU: see harness.py."""
