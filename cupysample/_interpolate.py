@@ -221,7 +221,7 @@ def _is_tensor(n: Any) -> bool:
 
 
 def _checked_extent(n: Any, size: Any) -> int:
-    """Return one output extent as an int; arrays, floats and bools are refused, as in torch."""
+    """Return one output extent as an int; bools, floats and arrays are refused."""
     if isinstance(n, bool) or not _is_integer(n) or (_is_tensor(n) and n.ndim > 0):
         raise TypeError(f"size: must be an int or a sequence of ints, one for each spatial axis, got {size!r}")
     extent = operator.index(n)

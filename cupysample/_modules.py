@@ -78,7 +78,7 @@ class Upsample:
         self.name = type(self).__name__
         self.size = size
         self.scale_factor: float | tuple[float, ...] | None
-        if isinstance(scale_factor, list | tuple):
+        if isinstance(scale_factor, tuple) or (isinstance(scale_factor, list) and scale_factor):
             self.scale_factor = tuple(float(factor) for factor in scale_factor)
         else:
             self.scale_factor = float(scale_factor) if scale_factor else None  # type: ignore[arg-type]

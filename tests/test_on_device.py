@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from bench.on_device import SANITIZED, SANITIZERS, Part
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = str(ROOT / "bench" / "on_device.sh")
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No GPU; no git, whose commit may change meanwhile; and ``main`` takes SIGTERM for itself."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("GIT_DIR", os.devnull)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -38,7 +49,7 @@ def sanitizer(tmp_path: Path) -> Path:
 
 def call(*arguments: str | Path, path: Path | None = None, cwd: Path = ROOT, **extra: str) -> Any:
     """Run the script without a GPU."""
-    environment = dict(os.environ) | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""} | extra
+    environment = dict(os.environ) | {"PYTHON": sys.executable} | extra
     if path is not None:
         environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.run(
@@ -196,11 +207,3 @@ def test_what_is_sanitized_exists() -> None:
         check=False,
     )
     assert wanted <= set(done.stdout.split()), done.stdout + done.stderr
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Any:
-    """``main`` takes SIGTERM for itself."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,62 @@
+"""The machine, and the file that results are written to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import machines
+from bench.machines import Machine
+from bench.record import Record
+from bench.workloads import Workload
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--results", type=Path, help="a JSON file for the results; what it holds already is not run again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    path = config.getoption("--results")
+    rows = Record(path).read().get("rows", []) if path else []
+    done = {(row["workload"], row["dtype"], row["layout"]) for row in rows}
+    for item in list(items):
+        workload = (
+            item.callspec.params.get("workload")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
+        if isinstance(workload, Workload) and workload.key in done:
+            items.remove(item)
+            config.hook.pytest_deselected(items=[item])
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Any:
+    """pytest-benchmark's fixture, whose table ends a run; None without it."""
+    return request.getfixturevalue("benchmark") if request.config.pluginmanager.hasplugin("benchmark") else None
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """The GPU, or the CPU where there is none."""
+    return machines.here()
+
+
+@pytest.fixture(scope="session")
+def copy_gbps(machine: Machine) -> float:
+    """The bandwidth that everything is compared with."""
+    return machine.copy_gbps()
+
+
+@pytest.fixture(scope="session")
+def results(request: pytest.FixtureRequest, machine: Machine, copy_gbps: float) -> Record | None:
+    """Where rows are written, if anywhere."""
+    path = request.config.getoption("--results")
+    if path is None:
+        return None
+    record = Record(path)
+    record.check(machine.facts())
+    record.write(copy_gbps=round(copy_gbps, 1))
+    return record

@@ -1,0 +1,119 @@
+"""What is timed: calls that people make, by the names of their uses, as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call: the input (N, C, *spatial) and the arguments of ``interpolate``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    arguments: dict[str, Any]
+    channels_last: bool = False
+
+    @property
+    def layout(self) -> str:
+        """The memory format of input and output."""
+        return "channels_last" if self.channels_last else "contiguous"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from the others."""
+        return (self.name, self.dtype, self.layout)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        spatial = self.shape[2:]
+        factor = self.arguments.get("scale_factor", 1)
+        return (*self.shape[:2], *self.arguments.get("size", (int(n * factor) for n in spatial)))
+
+    @property
+    def minimum_bytes(self) -> int:
+        """Every input read once, every output written once."""
+        itemsize = numpy_dtype(self.dtype).itemsize
+        return (math.prod(self.shape) + math.prod(self.output_shape)) * itemsize
+
+    def smaller(self, elements: int) -> Workload:
+        """The same call with at most so many elements in and out, or as few as leave it what it is."""
+        n, c, *spatial = self.shape
+        arguments = dict(self.arguments)
+
+        def made() -> Workload:
+            return replace(self, shape=(n, c, *spatial), arguments=arguments)
+
+        def too_large() -> bool:
+            return math.prod(made().shape) + math.prod(made().output_shape) > elements
+
+        while too_large() and n > 1:
+            n //= 2
+        while too_large() and c > 8:
+            c //= 2
+        while too_large() and min(spatial) > 16:
+            spatial = [extent // 2 for extent in spatial]
+            if "size" in arguments:
+                arguments["size"] = tuple(extent // 2 for extent in arguments["size"])
+        return made()
+
+    def values(self) -> NDArray[Any]:
+        """Random numbers in the layout; random, because constants hide wrong indices and compress."""
+        rng = np.random.default_rng(list(self.name.encode()))
+        n, c, *spatial = self.shape
+        shape = (n, *spatial, c) if self.channels_last else self.shape
+        if self.dtype == "uint8":
+            x: NDArray[Any] = rng.integers(0, 256, shape, np.uint8)
+        else:
+            x = rng.standard_normal(shape, np.float32).astype(numpy_dtype(self.dtype))
+        return np.moveaxis(x, -1, 1) if self.channels_last else x
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy dtype of a name; bfloat16 is ml_dtypes'."""
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def _row(name: str, shape: tuple[int, ...], dtype: str, *, channels_last: bool = False, **arguments: Any) -> Workload:
+    return Workload(name, shape, dtype, arguments, channels_last)
+
+
+_2x: dict[str, Any] = {"scale_factor": 2}
+_HD: dict[str, Any] = {"size": (1080, 1920), "antialias": True}
+_HALF_HD: dict[str, Any] = {"size": (540, 960)}
+
+WORKLOADS = (
+    # Decoders of autoencoders and of segmentation networks.
+    _row("decoder", (8, 256, 64, 64), "float16", channels_last=True, mode="nearest", **_2x),
+    _row("decoder", (8, 256, 64, 64), "float16", mode="nearest", **_2x),
+    _row("decoder", (8, 256, 64, 64), "float32", mode="nearest", **_2x),
+    _row("features", (16, 64, 256, 256), "float32", mode="bilinear", **_2x),
+    _row("features", (16, 64, 256, 256), "float16", mode="bilinear", **_2x),
+    _row("features", (16, 64, 256, 256), "bfloat16", channels_last=True, mode="bilinear", **_2x),
+    _row("logits", (8, 21, 64, 64), "float32", mode="bilinear", scale_factor=8),
+    _row("pyramid", (8, 512, 32, 32), "float32", mode="bilinear", **_2x),
+    _row("pyramid", (8, 512, 32, 32), "float16", mode="bilinear", **_2x),
+    _row("superresolution", (8, 3, 512, 512), "float32", mode="bicubic", scale_factor=4),
+    # Photographs.
+    _row("photo", (8, 3, 2160, 3840), "uint8", channels_last=True, mode="bilinear", **_HD),
+    _row("photo", (8, 3, 2160, 3840), "float16", mode="bilinear", **_HD),
+    _row("thumbnail", (8, 3, 2160, 3840), "float32", mode="bicubic", size=(224, 224), antialias=True),
+    _row("lanczos", (1, 3, 2160, 3840), "float32", mode="lanczos", **_HD),
+    _row("area", (1, 3, 1080, 1920), "float32", mode="area", **_HALF_HD),
+    # Position embeddings of vision transformers.
+    _row("embedding", (1, 1024, 16, 16), "float32", mode="bicubic", size=(24, 24)),
+    # Volumes and sound.
+    _row("volume", (2, 4, 128, 128, 128), "float16", mode="trilinear", **_2x),
+    _row("audio", (64, 512, 1024), "float32", mode="linear", **_2x),
+    # What a call costs: nothing to compute.
+    _row("tiny", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
+    _row("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
+)
