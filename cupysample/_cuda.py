@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4}
+FORWARD, TRANSPOSED = 1, 2
+"""Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
 
@@ -100,7 +102,9 @@ def launch(
     batch = [(source.shape[d], source_strides[d], out_strides[d]) for d in (0, 1)]
     outer, inner = _view([*batch, (parts, 1, 1)], out_strides[2:])
     small = _fits_int32(source.shape, source_strides, parts) and _fits_int32(out.shape, out_strides, parts)
-    computed = plan.arithmetic == "mean" or not all(has_table(axis) for axis in plan.axes)
+    computed = 0
+    if plan.arithmetic == "mean" or not all(has_table(axis) for axis in plan.axes):
+        computed = TRANSPOSED if plan.axes[0].transposed else FORWARD
 
     geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
     geometry["outer"] = outer
@@ -129,14 +133,14 @@ def nearest_defines(axes: int, itemsize: int, small: bool) -> Defines:
     return (("CS_AXES", str(axes)), ("CS_BYTES", str(itemsize)), ("CS_INDEX", _index(small)))
 
 
-def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: bool) -> Defines:
+def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: int) -> Defines:
     """The defines of an instance of kernels/resample.cu."""
     return (
         ("CS_AXES", str(axes)),
         ("CS_TYPE", f"CS_{dtype.upper()}"),
         ("CS_ARITHMETIC", str(ARITHMETIC[arithmetic])),
         ("CS_INDEX", _index(small)),
-        ("CS_COMPUTED", str(int(computed))),
+        ("CS_COMPUTED", str(computed)),
     )
 
 
@@ -149,9 +153,10 @@ def instances() -> list[tuple[str, Defines]]:
         for dtype, row in DTYPES.items():
             if row.arithmetic == "copy" or dtype in REALS:
                 continue
-            for small, computed in ((True, False), (False, False), (False, True)):
-                result.append(("resample", resample_defines(axes, dtype, row.arithmetic, small, computed)))
-        result.append(("resample", resample_defines(axes, "uint8", "mean", small=False, computed=True)))
+            for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
+                if computed != TRANSPOSED or row.arithmetic == "float":
+                    result.append(("resample", resample_defines(axes, dtype, row.arithmetic, small, computed)))
+        result.append(("resample", resample_defines(axes, "uint8", "mean", small=False, computed=FORWARD)))
     return result
 
 

@@ -98,12 +98,87 @@ def interpolate(
     (2, 3, 3)
     """
     source = _arrays.adopt(input, "input")
-    plan = _plan_of(source, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    plan = _plan_of(
+        source.shape, source.dtype, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+    )
     shape = (*source.shape[:2], *plan.size)
     if math.prod(shape) * source.itemsize > LAST_INT64:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
+    return _applied(plan, source, shape, _channels_last(source, shape, mode), out)
+
+
+def interpolate_backward(
+    grad_output: ArrayT,
+    input_size: Sequence[int],
+    size: Size | None = None,
+    scale_factor: ScaleFactor | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+    *,
+    out: ArrayT | None = None,
+) -> ArrayT:
+    """Return the gradient with respect to the input of ``interpolate``, given the gradient of its output.
+
+    It is the exact adjoint of the forward call with the same arguments: the transposed matrix of every axis, run by the
+    same code. Nothing is scattered, so that the same call gives the same bits; sums are accumulated in float32 (float64
+    for float64) and rounded once.
+
+    Parameters
+    ----------
+    grad_output : array of shape (N, C, *size)
+        Gradient of the output of ``interpolate``; a float or complex dtype, any strides.
+    input_size : sequence of int
+        Shape of the input of ``interpolate``: (N, C, W), (N, C, H, W) or (N, C, D, H, W).
+    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias : as in ``interpolate``
+        The arguments of the forward call.
+    out : array, optional
+        Where to write, as in ``interpolate``; its shape is ``input_size``.
+
+    Returns
+    -------
+    array of shape ``input_size``
+        ``out``, or a new array of the library, device and dtype of ``grad_output``; channels_last where that is.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError, RuntimeError
+        What ``interpolate`` raises; NotImplementedError for integers and bool, which have no gradient.
+
+    Notes
+    -----
+    torch's own gradients differ: on CUDA they add with atomics, in float16 and bfloat16 sums of that type and in an order
+    that changes from run to run, and where a user's scale factor meets a shortcut they are not the adjoint of the forward.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> interpolate_backward(np.ones((1, 1, 4)), (1, 1, 2), scale_factor=2, mode="linear")
+    array([[[2., 2.]]])
+    """
+    gradient = _arrays.adopt(grad_output, "grad_output")
+    shape = _checked_input_size(input_size, gradient.shape)
+    if gradient.dtype in DTYPES and DTYPES[gradient.dtype].arithmetic != "float":
+        raise NotImplementedError(f"grad_output: only float and complex dtypes have gradients, got {gradient.dtype}")
+    plan = _plan_of(shape, gradient.dtype, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+    expected = (*shape[:2], *plan.size)
+    if gradient.shape != expected:
+        raise ValueError(
+            f"grad_output: must have the shape of the output, {expected} for an input of {shape}, got {gradient.shape}"
+        )
+    if 0 in expected and 0 not in shape:  # the sum of no gradients
+        raise NotImplementedError(f"grad_output: must not be empty, got {gradient.shape}")
+    channels_last = len(shape) > 3 and _arrays.is_channels_last(gradient.shape, gradient.strides)
+    return _applied(plan.transposed(gradient.dtype), gradient, shape, channels_last, out)
+
+
+def _applied(
+    plan: _plan.Plan, source: Array, shape: tuple[int, ...], channels_last: bool, out: ArrayT | None
+) -> ArrayT:
+    """Apply a plan to ``source``, into ``out`` or a new array."""
     if out is None:
-        out = cast(ArrayT, _arrays.empty(source, shape, _channels_last(source, shape, mode)))
+        out = cast(ArrayT, _arrays.empty(source, shape, channels_last))
         target = _arrays.adopt(out, "out")
     else:
         target = _checked_out(out, source, shape)
@@ -122,8 +197,22 @@ def interpolate(
 # Checks
 
 
+def _checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the forward call's input, whose batch and channels are those of the gradient."""
+    if not isinstance(input_size, Sequence) or not all(_is_integer(n) and not isinstance(n, bool) for n in input_size):
+        raise TypeError(f"input_size: must be a sequence of ints, the shape of the input, got {input_size!r}")
+    checked = tuple(operator.index(n) for n in input_size)
+    if len(checked) != len(shape) or checked[:2] != shape[:2]:
+        raise ValueError(
+            f"input_size: must have the dimensions, batch and channels of grad_output, whose shape is {shape}, "
+            f"got {checked}"
+        )
+    return checked
+
+
 def _plan_of(
-    source: Array,
+    shape: tuple[int, ...],
+    dtype: str,
     size: Size | None,
     scale_factor: ScaleFactor | None,
     mode: str,
@@ -137,9 +226,9 @@ def _plan_of(
         raise ValueError(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
         )
-    spatial = source.shape[2:]
-    dimensions = len(source.shape) - 2
-    size_out, scale_factors = _sizes_or_factors(size, scale_factor, source.shape, dimensions)
+    spatial = shape[2:]
+    dimensions = len(shape) - 2
+    size_out, scale_factors = _sizes_or_factors(size, scale_factor, shape, dimensions)
     if recompute_scale_factor and size_out is not None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     if scale_factors is not None and (recompute_scale_factor or mode == "area"):
@@ -152,7 +241,7 @@ def _plan_of(
             "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
         )
     if row is None or not supported:
-        raise NotImplementedError(_unsupported(row, mode, len(source.shape)))
+        raise NotImplementedError(_unsupported(row, mode, len(shape)))
     if row.only_antialias and align_corners:
         raise ValueError("Lanczos mode does not support align_corners=True")
     if row.only_antialias and not antialias:
@@ -166,10 +255,10 @@ def _plan_of(
         assert scale_factors is not None
         factors = tuple(float(_checked_factor(factor, scale_factor)) for factor in scale_factors)
         extents = tuple(_floor(n * factor) for n, factor in zip(spatial, factors, strict=True))
-    _check_extents(spatial, extents, mode, source.shape)
-    if source.dtype not in DTYPES or (source.dtype == "bool" and row.family not in ("nearest", "nearest-exact")):
-        raise NotImplementedError(_unsupported_dtype(source.dtype, mode))
-    return _plan.make(mode, source.dtype, spatial, extents, factors, bool(align_corners), bool(antialias))
+    _check_extents(spatial, extents, mode, shape)
+    if dtype not in DTYPES or (dtype == "bool" and row.family not in ("nearest", "nearest-exact")):
+        raise NotImplementedError(_unsupported_dtype(dtype, mode))
+    return _plan.make(mode, dtype, spatial, extents, factors, bool(align_corners), bool(antialias))
 
 
 def _sizes_or_factors(

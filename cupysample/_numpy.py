@@ -83,9 +83,12 @@ def _contract(x: NDArray[Any], taps: Taps, axis: int) -> NDArray[Any]:
     """Apply the matrix along one axis: sums in ascending order of the taps, every product and sum rounded."""
     if len(taps.left) < taps.count.max():
         return _contract_rows(x, taps, axis)
-    total = _term(x, taps, axis, 0, slice(None))
     fewest = int(taps.count.min())
-    for k in range(1, int(taps.count.max())):
+    if fewest:
+        total = _term(x, taps, axis, 0, slice(None))
+    else:  # a transposed matrix has rows without taps
+        total = np.zeros((*x.shape[:axis], len(taps.count), *x.shape[axis + 1 :]), x.dtype)
+    for k in range(min(fewest, 1), int(taps.count.max())):
         if k < fewest:
             total += _term(x, taps, axis, k, slice(None))
         else:
@@ -109,6 +112,8 @@ def _contract_rows(x: NDArray[Any], taps: Taps, axis: int) -> NDArray[Any]:
         terms = x[(slice(None),) * axis + (slice(left, left + count),)]
         if taps.weight is not None:
             terms = terms * taps.weight[i, :count].reshape((-1,) + (1,) * (x.ndim - axis - 1))
+        if not count:
+            terms = np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
         rows.append(np.add.accumulate(terms, axis=axis)[(slice(None),) * axis + (-1,)])
     return np.stack(rows, axis=axis)
 

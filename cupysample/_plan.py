@@ -6,7 +6,7 @@ of ``DTYPES``. Nothing here looks at an array, so plans are cached by numbers al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -87,6 +87,13 @@ class Plan:
 
     axes: tuple[Axis, ...]
     arithmetic: str
+
+    def transposed(self, dtype: str) -> Plan:
+        """The plan of the adjoint, for the gradient of an array of ``dtype``: the exact transpose of every axis."""
+        if all(axis.identity for axis in self.axes):
+            return self
+        accumulate = DTYPES[dtype].accumulate  # copies have no arithmetic of their own, their gradients add up
+        return Plan(tuple(replace(axis, dtype=accumulate).T for axis in self.axes), "float")
 
     @property
     def size(self) -> tuple[int, ...]:

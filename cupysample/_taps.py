@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -60,6 +60,8 @@ class Axis:
     dtype:  what weights are computed and stored in ("float32", "float64"); "fixed" computes them in float64 and stores
             integers with ``fixed_point_bits`` fractional bits; "mean" needs no weights.
     step:   source pixels per output pixel, rounded to the dtype of the coordinates.
+    transposed: whether the matrix is the transpose of the one the other numbers describe; ``n_in`` and ``n_out`` are its
+            own columns and rows either way.
     """
 
     method: str
@@ -68,6 +70,12 @@ class Axis:
     step: float
     align_corners: bool
     dtype: str
+    transposed: bool = False
+
+    @property
+    def T(self) -> Axis:  # noqa: N802 - as NumPy's
+        """The axis of the transposed matrix: the adjoint, which carries gradients back."""
+        return replace(self, n_in=self.n_out, n_out=self.n_in, transposed=not self.transposed)
 
     @property
     def identity(self) -> bool:
@@ -76,13 +84,19 @@ class Axis:
 
     @property
     def index_dtype(self) -> np.dtype[Any]:
-        """The dtype of the coordinates."""
-        return _coordinates.index_dtype(self.n_in, self.n_out, weight_dtype(self.dtype))
+        """The dtype of the coordinates: that of the weights, or torch's float32 of the nearest modes, if long enough."""
+        dtype = np.dtype(np.float32) if self.method.startswith("nearest") else weight_dtype(self.dtype)
+        return _coordinates.index_dtype(self.n_in, self.n_out, dtype)
 
     @property
     def width(self) -> int:
         """A bound on the number of taps of a row."""
-        return METHODS[self.method].width(self)
+        if not self.transposed:
+            return METHODS[self.method].width(self)
+        if self.step == 0:
+            return self.n_in
+        # Windows of outputs are one step apart; the rest is for rounding and for coordinates clamped at the border.
+        return min(self.n_in, math.ceil((self.T.width + 1) / self.step) + 2)
 
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
@@ -104,17 +118,56 @@ def _all_taps(axis: Axis) -> Taps:
 
 def _build(axis: Axis, start: int, stop: int) -> Taps:
     """Compute the rows, quantise the weights for fixed point, check the invariant that kernels rely on."""
-    left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
+    if axis.transposed:
+        left, count, weight = _transposed_rows(axis, start, stop)
+    else:
+        left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
     if weight is not None:
         if axis.dtype == "fixed":
             weight = quantise(weight, fixed_point_bits(axis))
         else:
             weight = weight.astype(axis.dtype, copy=False)
-    assert (left >= 0).all() and (count >= 1).all() and (left + count <= axis.n_in).all()
+    assert (left >= 0).all() and (count >= 0 if axis.transposed else count >= 1).all()
+    assert (left + count <= axis.n_in).all()
     for array in (left, count, weight):
         if array is not None:
             array.flags.writeable = False  # cached, so shared
     return Taps(left, count, weight)
+
+
+def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
+    """Rows of the transpose: which outputs read source pixel j, and with what weight; none is a row without taps.
+
+    Both ends of the windows never decrease, so the outputs that read a pixel are neighbours and the transpose of a band
+    is a band.
+    """
+    forward = axis.T
+    first = min(_first_output(forward, lambda left, count: left + count > start), forward.n_out - 1)
+    last = _first_output(forward, lambda left, _: left >= stop)
+    taps = forward.taps(first, max(last, first + 1))  # pixels that no output reads still need a row to look at
+    assert taps.weight is not None
+    pixel = np.arange(start, stop, dtype=np.int64)
+    left = np.searchsorted(taps.left + taps.count, pixel, side="right")
+    count = np.searchsorted(taps.left, pixel, side="right") - left
+    k = np.arange(count.max(initial=1))
+    inside = k < count[:, None]
+    row = np.where(inside, left[:, None] + k, 0)
+    tap = np.where(inside, pixel[:, None] - taps.left[row], 0)
+    weight = np.where(inside, taps.weight[row, tap], 0)
+    return np.minimum(left + first, axis.n_in - 1), count, weight
+
+
+def _first_output(axis: Axis, reached: Callable[[int, int], bool]) -> int:
+    """Return the first output whose window (left, count) fulfils a monotonic condition, by bisection."""
+    low, high = 0, axis.n_out
+    while low < high:
+        middle = (low + high) // 2
+        row = axis.taps(middle, middle + 1)
+        if reached(int(row.left[0]), int(row.count[0])):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -124,9 +177,9 @@ def _build(axis: Axis, start: int, stop: int) -> Taps:
 def point(axis: Axis, index: NDArray[np.int64], offset: float) -> Rows:
     """One tap: ``min(floor((index + offset) * step), n_in - 1)``.
 
-    Coordinates are float32 whatever the data's dtype, as in torch's CUDA kernels; see ``point_step``.
+    Coordinates are float32 whatever the data's dtype, as in torch's CUDA kernels.
     """
-    number = _coordinates.index_dtype(axis.n_in, axis.n_out, np.dtype(np.float32)).type
+    number = axis.index_dtype.type
     coordinate = _coordinates.asymmetric(index.astype(number), number(axis.step), offset)
     left = np.minimum(np.floor(coordinate).astype(np.int64), axis.n_in - 1)
     return left, np.ones_like(left), np.ones((len(left), 1), weight_dtype(axis.dtype))

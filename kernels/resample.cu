@@ -56,6 +56,9 @@ __device__ Sum gather(const Element* source, const Geometry& g, const Row (&rows
     const Index stride = Index(g.axis[D].source_stride);
     source += row.left * stride;
     Sum sum = Sum(0);
+#if CS_COMPUTED
+#pragma unroll 1  // a computed weight is long enough, and copies of it cost registers
+#endif
     for (Index k = 0; k < row.count; ++k, source += stride) {
         Sum x;
         if constexpr (D + 1 == CS_AXES)

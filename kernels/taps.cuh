@@ -1,6 +1,7 @@
 // taps.cuh: a row of an axis' matrix: the window a thread reads and its weights.
 //
-// From tables in memory, or computed where an axis is too long for a table (CS_COMPUTED). The computed rows are those
+// From tables in memory (CS_COMPUTED 0), or computed where an axis is too long for a table: of the matrix itself (1) or of
+// its transpose (2). The computed rows are those
 // of cupysample/_taps.py, rounding by rounding; only the sine of lanczos is another implementation's.
 #pragma once
 
@@ -59,14 +60,16 @@ __device__ T lanczos(T x) {
 __device__ inline int quantised(double w, int bits) { return int(w * double(1 << bits) + (w < 0.0 ? -0.5 : 0.5)); }
 
 // A row as few numbers: for linear and cubic the weights themselves, borders folded in; for antialias what a weight is
-// computed from. Coordinates are T: Real, or double on axes too long for float.
-struct Row {
+// computed from. Coordinates are T: Real, or double on axes too long for float. n_in and n_out are those of the forward
+// matrix, whose row this is.
+struct Computed {
     Index left, count;
     const Axis* axis;
+    long long n_in, n_out;
     Weight w0, w1, w2, w3;
     double center, inverse, total;
 
-    __device__ Row(const Axis& a, Index i) : axis(&a) {
+    __device__ Computed(const Axis& a, Index i, long long columns, long long rows) : axis(&a), n_in(columns), n_out(rows) {
         if (a.wide)
             locate<double>(i);
         else
@@ -75,7 +78,8 @@ struct Row {
 
     __device__ Weight weight(Index k) const {
         switch (axis->method) {
-            case NEAREST: return stored(1.0);
+            case NEAREST:
+            case NEAREST_EXACT: return stored(1.0);
             case AREA: return axis->wide ? stored(1.0 / double(count)) : stored(Real(1) / Real(count));
             case LINEAR:
             case CUBIC: return k == 0 ? w0 : k == 1 ? w1 : k == 2 ? w2 : w3;
@@ -96,18 +100,23 @@ struct Row {
     template <typename T>
     __device__ void locate(long long i) {
         switch (axis->method) {
-            case NEAREST:  // only the identity comes here: an unchanged axis beside others
-                left = i;
-                count = 1;
-                return;
+            case NEAREST: return point(i, 0.0f);
+            case NEAREST_EXACT: return point(i, 0.5f);
             case AREA:
-                left = i * axis->n_in / axis->n_out;
-                count = ((i + 1) * axis->n_in + axis->n_out - 1) / axis->n_out - left;
+                left = i * n_in / n_out;
+                count = ((i + 1) * n_in + n_out - 1) / n_out - left;
                 return;
             case LINEAR: return interpolate<T, 1>(i);
             case CUBIC: return interpolate<T, 2>(i);
             default: return antialias<T>(i);
         }
+    }
+
+    // Forward, only the identity comes here, for an unchanged axis beside others; nearest.cu does the rest.
+    __device__ void point(long long i, float offset) {
+        left = axis->wide ? nearest_pixel<double>(i, axis->step, offset, n_in)
+                          : nearest_pixel<float>(i, float(axis->step), offset, n_in);
+        count = 1;
     }
 
     template <typename T, int Reach>
@@ -122,7 +131,7 @@ struct Row {
         long long base = (long long)floor(x);
         const T t = x - T(base);
 #endif
-        base = base < axis->n_in - 1 ? base : axis->n_in - 1;
+        base = base < n_in - 1 ? base : n_in - 1;
         const long long first = base + 1 - Reach;
         left = inside(first);
         count = inside(base + Reach) - left + 1;
@@ -141,7 +150,7 @@ struct Row {
         w3 = stored(folded[3]);
     }
 
-    __device__ long long inside(long long j) const { return j < 0 ? 0 : j < axis->n_in ? j : axis->n_in - 1; }
+    __device__ long long inside(long long j) const { return j < 0 ? 0 : j < n_in ? j : n_in - 1; }
 
     template <typename T, int Reach>
     __device__ static T tap_weight(int k, T t) {
@@ -163,7 +172,7 @@ struct Row {
         const long long first = (long long)plus(plus(middle, -support), T(0.5));
         const long long last = (long long)plus(plus(middle, support), T(0.5));
         left = first > 0 ? first : 0;
-        count = (last < axis->n_in ? last : axis->n_in) - left;
+        count = (last < n_in ? last : n_in) - left;
         center = middle;
         inverse = T(1) / stretch;
         T sum = T(0);
@@ -182,4 +191,54 @@ struct Row {
     }
 };
 
+#if CS_COMPUTED == 1
+
+struct Row : Computed {
+    __device__ Row(const Axis& a, Index i) : Computed(a, i, a.n_in, a.n_out) {}
+};
+
+#else
+
+// The weight of a source pixel in row i. Not inlined: three axes of it in one loop do not fit the registers.
+__device__ __attribute__((noinline)) Weight transposed_weight(const Axis& axis, Index i, Index pixel) {
+    const Computed row(axis, i, axis.n_out, axis.n_in);
+    return row.weight(pixel - row.left);
+}
+
+// Row j of the transpose: the outputs that read pixel j are neighbours, found by bisection because both ends of the
+// windows never decrease.
+struct Row {
+    Index left, count;
+    const Axis* axis;
+    Index pixel;
+
+    __device__ Row(const Axis& a, Index j) : left(0), count(0), axis(&a), pixel(j) {
+#pragma unroll 1  // one copy of the search: registers, not time, are short here
+        for (int ends = 1; ends >= 0; --ends) {
+            const Index first = first_output(ends);
+            left = ends ? first : left;
+            count = first - left;
+        }
+    }
+
+    __device__ Computed output(Index i) const { return Computed(*axis, i, axis->n_out, axis->n_in); }
+
+    // The first output that ends behind the pixel, or that begins behind it.
+    __device__ Index first_output(int ends) const {
+        Index low = 0, high = axis->n_in;
+        while (low < high) {
+            const Index middle = low + (high - low) / 2;
+            const Computed row = output(middle);
+            if (row.left + (ends ? row.count : 0) > pixel)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        return low;
+    }
+
+    __device__ Weight weight(Index k) const { return transposed_weight(*axis, left + k, pixel); }
+};
+
+#endif
 #endif

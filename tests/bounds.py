@@ -14,7 +14,7 @@ Sums that overflow T on the way to a result that does not are outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -256,6 +256,32 @@ def bound(
         recompute_scale_factor=recompute_scale_factor,
         antialias=antialias,
     )
+    parts = (exact.real, exact.imag) if exact.dtype.kind == "c" else (exact,)
+    half_ulps = [FORMATS[dtype].half_ulp(np.abs(part) + computed) for part in parts]
+    return np.asarray(computed + np.linalg.norm(half_ulps, axis=0))
+
+
+def backward_bound(grad: Array, spatial: Sequence[int], *, dtype: str, **arguments: Any) -> Tolerance:
+    """The tolerance of ``oracle.backward``: that of ``bound``, with the transposed matrices and errors."""
+    call = oracle.axes(spatial, **arguments)
+    accumulate = accumulate_format(dtype)
+    value: Array = np.abs(grad.astype(np.complex128 if "complex" in dtype else np.float64))
+    error = np.zeros_like(value)
+    taps = np.full([1] * grad.ndim, 8.0)
+    for i, axis in reversed(list(enumerate(call))):
+        weights, window = oracle.dense(oracle.band(axis), axis.n_in)
+        band = weight_errors(axis, dtype)
+        errors = oracle.dense(band, axis.n_in)[0] if band.weight.any() else np.zeros_like(weights)
+        weights = np.abs(weights)
+
+        def transposed(matrix: Array, x: Array, position: int = 2 + i) -> Array:
+            return np.asarray(np.moveaxis(np.tensordot(matrix.T, x, (1, position)), 0, position))
+
+        error = transposed(weights + errors, error) + transposed(errors, value)
+        value = transposed(weights, value)
+        taps = taps + window.sum(0).reshape([-1 if k == 2 + i else 1 for k in range(grad.ndim)])
+    computed = accumulate.eps * taps * value + error + accumulate.smallest * taps
+    exact = oracle.backward(grad, spatial, **arguments)
     parts = (exact.real, exact.imag) if exact.dtype.kind == "c" else (exact,)
     half_ulps = [FORMATS[dtype].half_ulp(np.abs(part) + computed) for part in parts]
     return np.asarray(computed + np.linalg.norm(half_ulps, axis=0))

@@ -39,7 +39,7 @@ def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDAr
     source = _arrays.adopt(x, "input")
     given: dict[str, Any] = {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None}
     given |= {"recompute_scale_factor": None, "antialias": False} | arguments
-    plan = _interpolate._plan_of(source, **given)
+    plan = _interpolate._plan_of(source.shape, source.dtype, **given)
     shape = (*x.shape[:2], *plan.size)
     out = _arrays.empty(source, shape, _interpolate._channels_last(source, shape, given["mode"]))
     poison(out)
@@ -95,6 +95,11 @@ def execute(
 def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDArray[Any]]:
     """Pack a launch; also return the view of the job's output buffer that is the result."""
     plan, out = plan_and_output(x, **arguments)
+    return pack(plan, x, out, blocks), out
+
+
+def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) -> Job:
+    """Pack the launch that applies a plan."""
     arrays: dict[str, NDArray[Any]] = {}
     pointers: list[tuple[int, str]] = []
     geometry = _cuda.geometry_dtype(len(plan.axes))
@@ -112,7 +117,7 @@ def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDA
     made = launch(plan, x, out, table)
     arrays["source"], source_offset = buffer(x)
     arrays["out"], out_offset = buffer(out)
-    packed = Job(
+    return Job(
         name(made.kernel, made.defines),
         (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:]),
         made.block,
@@ -123,7 +128,6 @@ def job(x: NDArray[Any], *, blocks: int = 0, **arguments: Any) -> tuple[Job, NDA
         out_offset=out_offset,
         relocations=tuple(Relocation(offset, array) for offset, array in pointers),
     )
-    return packed, out
 
 
 def _offset(struct: np.dtype[Any], field: str) -> int:

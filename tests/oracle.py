@@ -548,3 +548,13 @@ def interpolate(
         }
         result[reached(~is_finite, dtype=x.dtype.name, **arguments)] = np.nan
     return result
+
+
+def backward(grad: Array, spatial: Sequence[int], **arguments: Any) -> Array:
+    """The adjoint of ``interpolate`` for an input of that spatial size: the transposed dense matrix of every axis."""
+    call = axes(spatial, **arguments)
+    result: Array = grad.astype(np.complex128 if grad.dtype.kind == "c" else np.float64)
+    for axis, position in _passes(call):
+        weights, _ = dense(band(axis), axis.n_in)
+        result = np.moveaxis(np.tensordot(weights.T, result, (1, position)), 0, position)
+    return result

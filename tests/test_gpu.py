@@ -90,6 +90,21 @@ def test_definition(cupy: Any, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", cases.MODES)
+def test_gradients(cupy: Any, mode: str) -> None:
+    """Against the oracle's transposes; the same bits twice."""
+    for case in gpu_cases(mode)[::3]:
+        if case.dtype not in cases.FLOATS:
+            continue
+        shape = (*case.batch, *oracle.output_size(case.spatial, case.size, case.scale_factor))
+        g = cases.values(np.random.default_rng(case.seed), shape, case.dtype)
+        y = cupysample.interpolate_backward(cupy.asarray(g), (*case.batch, *case.spatial), **case.arguments)
+        again = cupysample.interpolate_backward(cupy.asarray(g), (*case.batch, *case.spatial), **case.arguments)
+        assert host(y).tobytes() == host(again).tobytes()
+        tolerance = bounds.backward_bound(g, case.spatial, dtype=case.dtype, **case.arguments)
+        bounds.assert_within(host(y), oracle.backward(g, case.spatial, **case.arguments), tolerance, sane=1)
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
 def test_same_bits_as_numpy_for_copies_and_integers(cupy: Any, mode: str) -> None:
     for case in gpu_cases(mode):
         if case.dtype in cases.FLOATS and case.mode not in cases.POINT:

@@ -49,16 +49,32 @@ def test_rows(method: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "fixed"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_transpose(method: str, align_corners: bool) -> None:
+    """The matrix of the transposed axis is the transposed matrix, no wider than its bound; twice is once not at all."""
+    for n_in, n_out in itertools.product(SIZES, SIZES):
+        a = axis(method, n_in, n_out, "float64", align_corners=align_corners)
+        taps = a.T.taps()
+        np.testing.assert_array_equal(dense(taps, n_out), dense(a.taps(), n_in).T)
+        assert taps.count.max() <= a.T.width
+        assert a == a.T.T
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "fixed", "transposed"])
 def test_rows_in_pieces(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any range of rows, built by itself, is that range of all rows."""
+
+    def rows(n_in: int, n_out: int) -> Axis:
+        return axis(method, n_out, n_in).T if dtype == "transposed" else axis(method, n_in, n_out, dtype)
+
     for n_in, n_out in [(7, 23), (50, 9), (12, 12), (1, 6)]:
-        whole = axis(method, n_in, n_out, dtype).taps()
+        whole = rows(n_in, n_out).taps()
         with monkeypatch.context() as patch:
             patch.setattr(_taps, "CHUNK_WEIGHTS", 1)
             for start in range(0, n_out, 4):
                 stop = min(start + 4, n_out)
-                piece = axis(method, n_in, n_out, dtype).taps(start, stop)
+                piece = rows(n_in, n_out).taps(start, stop)
                 np.testing.assert_array_equal(piece.left, whole.left[start:stop])
                 np.testing.assert_array_equal(piece.count, whole.count[start:stop])
                 assert piece.weight is not None
