@@ -458,8 +458,8 @@ STATES = {
         "not installed",
     ),
     "unwritable cache": (
-        'raise PermissionError(13, "Permission denied", "/root/.cupy")',
-        "does not import (PermissionError: [Errno 13] Permission denied: '/root/.cupy'); CuPy needs a kernel cache",
+        'raise PermissionError(13, "Permission denied", "/home/user/.cupy")',
+        "does not import (PermissionError: [Errno 13] Permission denied: '/home/user/.cupy'); CuPy needs a kernel cache",
         "broken: PermissionError",
     ),
     "missing library": (
