@@ -1,6 +1,15 @@
 """cupysample: ``torch.nn.functional.interpolate`` and ``torch.nn.Upsample`` for CuPy arrays, without torch."""
 
-from cupysample._interpolate import interpolate, interpolate_backward, upsample, upsample_bilinear, upsample_nearest
+import importlib
+
+from cupysample._functional import (
+    interpolate,
+    interpolate_backward,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+    warmup,
+)
 from cupysample._modules import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __version__ = "0.1.0"
@@ -14,4 +23,12 @@ __all__ = [
     "upsample",
     "upsample_bilinear",
     "upsample_nearest",
+    "warmup",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load ``cupysample.torch``, which imports torch, by its name."""
+    if name == "torch":
+        return importlib.import_module("cupysample.torch")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,47 +1,63 @@
 """Whose array is it, where does it live, how is it laid out.
 
 The only file that knows array libraries. A library whose array arrives has been imported by its owner, so it is looked
-up in ``sys.modules`` and never imported here. Everything below this layer sees an ``Array``: addresses and numbers.
+up in ``sys.modules`` and not imported for its own sake. Everything below this layer sees a ``Layout``, addresses and views.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
-    """An array of any library as numbers; nothing is copied.
+class Layout(NamedTuple):
+    """An array as numbers, all but its address.
 
     strides:  in bytes.
     dtype:    the name all libraries share: "float32", "bfloat16" …
     device:   CUDA device index, None for host memory.
-    host:     for host memory, a NumPy view of the same bytes (bfloat16 as uint16).
     """
 
-    owner: Any
-    library: Library
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: str
     itemsize: int
     device: int | None
-    address: int
-    writeable: bool
-    host: NDArray[Any] | None
 
     @property
     def place(self) -> str:
         """The device, in words."""
         return "the CPU" if self.device is None else f"CUDA device {self.device}"
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First byte and end of the bytes from the lowest to the highest element, relative to [0, 0, …]."""
+        steps = [stride * (n - 1) for stride, n in zip(self.strides, self.shape, strict=True)]
+        return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0) + self.itemsize
+
+
+class Stream(Protocol):
+    """All that a CuPy function reads of a CUDA stream."""
+
+    @property
+    def ptr(self) -> int: ...
+
+
+class _Stream:
+    """A stream of another library."""
+
+    __slots__ = ("ptr",)
+
+    def __init__(self, ptr: int) -> None:
+        self.ptr = ptr
 
 
 class Library(Protocol):
@@ -52,17 +68,32 @@ class Library(Protocol):
     def owns(self, x: object) -> bool:
         """Whether ``x`` is this library's array."""
 
-    def adopt(self, x: Any, name: str) -> Array:
-        """Describe ``x`` without copying; ``name`` is the argument's, for errors."""
+    def key(self, x: Any) -> Hashable:
+        """Everything that ``layout`` depends on, at the least cost; TypeError for an array that is refused."""
 
-    def empty(self, like: Array, shape: tuple[int, ...]) -> Any:
-        """Allocate a C-contiguous array of the dtype and on the device of ``like``."""
+    def layout(self, x: Any, name: str) -> Layout:
+        """Describe ``x``, or refuse it; ``name`` is the argument's, for errors."""
 
-    def permute(self, x: Any, axes: tuple[int, ...]) -> Any:
-        """Return a view with permuted axes."""
+    def address(self, x: Any) -> int:
+        """Address of element [0, 0, …]."""
 
-    def stream(self, device: int) -> int:
-        """Return the library's current CUDA stream on a device, as a pointer."""
+    def host(self, x: Any) -> NDArray[Any]:
+        """Return a NumPy view of the same bytes of host memory, bfloat16 as uint16."""
+
+    def writeable(self, x: Any) -> bool:
+        """Whether ``x`` may be written."""
+
+    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
+        """Allocate an array of the dtype and on the device of ``like``, C-contiguous, then permuted by ``axes``."""
+
+    def stream(self, device: int) -> Stream:
+        """Return the library's current stream on the current CUDA device, whose index is ``device``."""
+
+
+@cache
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """NumPy computes the name anew each time."""
+    return dtype.name
 
 
 class _NumPy:
@@ -71,25 +102,32 @@ class _NumPy:
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray)
 
-    def adopt(self, x: NDArray[Any], name: str) -> Array:
+    def key(self, x: NDArray[Any]) -> Hashable:
+        return x.shape, x.strides, x.dtype
+
+    def layout(self, x: NDArray[Any], name: str) -> Layout:
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(
                 f"{name}: a numpy.ma.MaskedArray carries a mask that resampling would drop; "
                 "pass x.filled(value), or x.data to ignore the mask"
             )
-        plain = x.view(np.ndarray)
-        host = plain.view(np.uint16) if x.dtype.name == "bfloat16" else plain
-        return Array(
-            x, self, x.shape, x.strides, x.dtype.name, x.itemsize, None, x.ctypes.data, x.flags.writeable, host
-        )
+        return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, None)
 
-    def empty(self, like: Array, shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.empty(shape, like.owner.dtype.newbyteorder("="))
+    def address(self, x: NDArray[Any]) -> int:
+        return x.ctypes.data
 
-    def permute(self, x: Any, axes: tuple[int, ...]) -> Any:
-        return x.transpose(axes)
+    def host(self, x: NDArray[Any]) -> NDArray[Any]:
+        x = x.view(np.ndarray)
+        return x.view(np.uint16) if _dtype_name(x.dtype) == "bfloat16" else x
 
-    def stream(self, device: int) -> int:
+    def writeable(self, x: NDArray[Any]) -> bool:
+        return x.flags.writeable
+
+    def empty(self, like: NDArray[Any], shape: tuple[int, ...], axes: tuple[int, ...] | None) -> NDArray[Any]:
+        out: NDArray[Any] = np.empty(shape, like.dtype.newbyteorder("="))
+        return out if axes is None else out.transpose(axes)
+
+    def stream(self, device: int) -> Stream:
         raise AssertionError("NumPy arrays live in host memory")
 
 
@@ -100,23 +138,35 @@ class _CuPy:
         ndarray = getattr(sys.modules.get("cupy"), "ndarray", None)
         return ndarray is not None and isinstance(x, ndarray)
 
-    def adopt(self, x: Any, name: str) -> Array:
-        return Array(
-            x, self, x.shape, x.strides, x.dtype.name, x.itemsize, x.device.id, x.data.ptr, writeable=True, host=None
-        )
+    def key(self, x: Any) -> Hashable:
+        return x.shape, x.strides, x.dtype, x.data.device_id
 
-    def empty(self, like: Array, shape: tuple[int, ...]) -> Any:
+    def layout(self, x: Any, name: str) -> Layout:
+        return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id)
+
+    def address(self, x: Any) -> int:
+        address: int = x.data.ptr
+        return address
+
+    def host(self, x: Any) -> NDArray[Any]:
+        raise AssertionError("CuPy arrays live in device memory")
+
+    def writeable(self, x: Any) -> bool:
+        return True
+
+    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
         cupy = sys.modules["cupy"]
-        with cupy.cuda.Device(like.device):
-            return cupy.ndarray(shape, like.owner.dtype)
+        device = like.data.device_id
+        if cupy.cuda.runtime.getDevice() == device:
+            out = cupy.ndarray(shape, like.dtype)
+        else:
+            with cupy.cuda.Device(device):
+                out = cupy.ndarray(shape, like.dtype)
+        return out if axes is None else out.transpose(axes)
 
-    def permute(self, x: Any, axes: tuple[int, ...]) -> Any:
-        return x.transpose(axes)
-
-    def stream(self, device: int) -> int:
-        cuda = sys.modules["cupy"].cuda
-        with cuda.Device(device):
-            return int(cuda.get_current_stream().ptr)
+    def stream(self, device: int) -> Stream:
+        stream: Stream = sys.modules["cupy"].cuda.get_current_stream()
+        return stream
 
 
 class _Torch:
@@ -126,56 +176,85 @@ class _Torch:
         tensor = getattr(sys.modules.get("torch"), "Tensor", None)
         return tensor is not None and isinstance(x, tensor)
 
-    def adopt(self, x: Any, name: str) -> Array:
+    def key(self, x: Any) -> Hashable:
+        return x.shape, x.stride(), x.dtype, x.device, x.layout
+
+    def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
         if x.layout != torch.strided or x.device.type not in ("cpu", "cuda"):
             raise TypeError(
                 f"{name}: a torch tensor must be strided and on a CPU or CUDA device, "
                 f"got layout {x.layout} on {x.device}"
             )
-        if x.requires_grad and torch.is_grad_enabled():
-            raise NotImplementedError(
-                f"{name}: gradients are not implemented yet, got a tensor that requires grad; "
-                f"pass {name}.detach() or call under torch.no_grad()"
-            )
-        if name == "out" and (x.is_conj() or x.is_neg()):
+        if x.is_conj() or x.is_neg():
             raise TypeError(f"{name}: must hold its values, got a lazy conjugate or negative of another tensor")
-        x = x.detach().resolve_conj().resolve_neg()
-        host = device = None
-        if x.device.type == "cpu":
-            with contextlib.suppress(TypeError):  # a dtype NumPy lacks is refused where dtypes are checked
-                host = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
-        else:
-            device = x.device.index
         size = x.element_size()
         strides = tuple(stride * size for stride in x.stride())
-        dtype = str(x.dtype).removeprefix("torch.")
-        return Array(x, self, tuple(x.shape), strides, dtype, size, device, x.data_ptr(), True, host)
+        device = x.device.index if x.device.type == "cuda" else None
+        return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device)
 
-    def empty(self, like: Array, shape: tuple[int, ...]) -> Any:
+    def address(self, x: Any) -> int:
+        address: int = x.data_ptr()
+        return address
+
+    def host(self, x: Any) -> NDArray[Any]:
         torch: Any = sys.modules["torch"]
-        return torch.empty(shape, dtype=like.owner.dtype, device=like.owner.device)
+        view: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).detach().numpy()
+        return view
 
-    def permute(self, x: Any, axes: tuple[int, ...]) -> Any:
-        return x.permute(axes)
+    def writeable(self, x: Any) -> bool:
+        return True
 
-    def stream(self, device: int) -> int:
+    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
+        out = like.new_empty(shape)
+        return out if axes is None else out.permute(axes)
+
+    def stream(self, device: int) -> Stream:
         torch: Any = sys.modules["torch"]
-        return int(torch.cuda.current_stream(device).cuda_stream)
+        raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # what torch's own compiled kernels call
+        return _Stream(raw(device) if raw else torch.cuda.current_stream(device).cuda_stream)
 
 
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
 
 
-def adopt(x: object, name: str) -> Array:
-    """Describe an array of any library; TypeError for anything else."""
-    for library in LIBRARIES:
-        if library.owns(x):
-            return library.adopt(x, name)
-    raise TypeError(
-        f"{name}: must be a numpy.ndarray, a cupy.ndarray or a torch.Tensor of shape (N, C, d1[, d2[, d3]]), "
-        f"got {type(x).__module__}.{type(x).__qualname__}"
-    )
+_tensor_type: list[type] = []
+
+
+def is_tensor(x: object) -> bool:
+    """Whether ``x`` is a torch tensor; ``torch.compile`` reads this, so it must not look into ``sys.modules``."""
+    if not _tensor_type:
+        if not hasattr(x, "requires_grad"):
+            return False
+        import torch  # whoever has a tensor has imported it
+
+        _tensor_type.append(torch.Tensor)
+    return isinstance(x, _tensor_type[0])
+
+
+KNOWN: dict[type, Library] = {}
+"""Types that were seen, and whose they are."""
+
+
+def is_foreign(x: object) -> bool:
+    """Whether ``x`` is an array of a library not known here, which shows its memory in a standard way."""
+    if isinstance(x, type) or any(each.owns(x) for each in LIBRARIES):
+        return False
+    return (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")) or hasattr(x, "__cuda_array_interface__")
+
+
+def library(x: object, name: str) -> Library:
+    """Return the library whose array ``x`` is; TypeError for anything else."""
+    found = KNOWN.get(type(x))
+    if found is None:
+        found = next((each for each in LIBRARIES if each.owns(x)), None)
+        if found is None:
+            raise TypeError(
+                f"{name}: must be a numpy.ndarray, a cupy.ndarray, a torch.Tensor or an array with __dlpack__, of shape "
+                f"(N, C, d1[, d2[, d3]]), got {type(x).__module__}.{type(x).__qualname__}"
+            )
+        KNOWN[type(x)] = found
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,13 +276,26 @@ def is_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def empty(like: Array, shape: tuple[int, ...], channels_last: bool) -> Any:
-    """Allocate an output by the input's own library, C or channels_last contiguous."""
+class Output(NamedTuple):
+    """How to allocate an output: C-contiguous of ``shape``, then permuted by ``axes``; and the layout it has then."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] | None
+    layout: Layout
+
+
+def output(like: Layout, shape: tuple[int, ...], channels_last: bool) -> Output:
+    """Describe an output of ``shape``, C or channels_last contiguous, of the dtype and on the device of ``like``."""
+    order = (0, *range(2, len(shape)), 1) if channels_last else tuple(range(len(shape)))
+    strides = [0] * len(shape)
+    step = like.itemsize
+    for d in reversed(order):
+        strides[d] = step
+        step *= shape[d]
+    layout = Layout(shape, tuple(strides), like.dtype, like.itemsize, like.device)
     if not channels_last:
-        return like.library.empty(like, shape)
-    n, c, *spatial = shape
-    axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
-    return like.library.permute(like.library.empty(like, (n, *spatial, c)), axes)
+        return Output(shape, None, layout)
+    return Output(tuple(shape[d] for d in order), (0, len(shape) - 1, *range(1, len(shape) - 1)), layout)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,32 +309,34 @@ OVERLAP_WORK: Any = 10_000
 class _Extent:
     """Addresses as NumPy's interface describes them: for arithmetic, never read."""
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, layout: Layout, address: int) -> None:
         self.__array_interface__ = {
             "version": 3,
-            "data": (array.address, True),
-            "shape": array.shape,
-            "strides": array.strides,
-            "typestr": f"|V{array.itemsize}",
+            "data": (address, True),
+            "shape": layout.shape,
+            "strides": layout.strides,
+            "typestr": f"|V{layout.itemsize}",
         }
 
 
-def overlap(a: Array, b: Array) -> bool:
+def overlap(a: Layout, address_a: int, b: Layout, address_b: int) -> bool:
     """Whether two arrays share a byte; True where that is too costly to decide."""
     if a.device != b.device or 0 in a.shape or 0 in b.shape:
         return False
     try:
-        return np.shares_memory(np.asarray(_Extent(a)), np.asarray(_Extent(b)), max_work=OVERLAP_WORK)
+        return np.shares_memory(
+            np.asarray(_Extent(a, address_a)), np.asarray(_Extent(b, address_b)), max_work=OVERLAP_WORK
+        )
     except np.exceptions.TooHardError:
         return True
 
 
-def overlaps_itself(array: Array) -> bool:
+def overlaps_itself(layout: Layout) -> bool:
     """Whether two elements may share memory: every stride must step over the extent of the smaller ones."""
-    if 0 in array.shape:
+    if 0 in layout.shape:
         return False
-    span = array.itemsize
-    for stride, extent in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+    span = layout.itemsize
+    for stride, extent in sorted((abs(s), n) for s, n in zip(layout.strides, layout.shape, strict=True) if n > 1):
         if stride < span:
             return True
         span += stride * (extent - 1)

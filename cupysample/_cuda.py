@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cupysample import _kernels
-from cupysample._arrays import Array
+from cupysample._arrays import Layout, Library
 from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
@@ -58,13 +58,6 @@ def geometry_dtype(axes: int) -> np.dtype[Any]:
     return np.dtype([("outer", _BATCH, 2), ("inner", _BATCH), ("axis", _AXIS, axes)])
 
 
-class Layout(NamedTuple):
-    """Shape and strides of an array, strides in bytes; an Array has the same two."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
 class Launch(NamedTuple):
     """One kernel launch but for the two addresses: ``kernel(source, out, geometry)``."""
 
@@ -89,18 +82,17 @@ class Table(NamedTuple):
 # The launch, as data
 
 
-def launch(
-    plan: Plan, dtype: str, itemsize: int, source: Layout | Array, out: Layout | Array, table: Callable[[Axis], Table]
-) -> Launch:
+def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Table]) -> Launch:
     """Return the launch that applies ``plan``; ``table`` gives the addresses of an axis' table."""
     copy = plan.arithmetic == "copy"
-    parts = 1
+    dtype, itemsize, parts = source.dtype, source.itemsize, 1
     if not copy and dtype in REALS:  # a complex number is two reals
         dtype, itemsize, parts = REALS[dtype], itemsize // 2, 2
     source_strides = _in_elements(source.strides, itemsize, "input")
     out_strides = _in_elements(out.strides, itemsize, "out")
     batch = [(source.shape[d], source_strides[d], out_strides[d]) for d in (0, 1)]
-    outer, inner = _view([*batch, (parts, 1, 1)], out_strides[2:])
+    steps = [abs(stride) for stride, n in zip(out_strides[2:], out.shape[2:], strict=True) if n > 1]
+    outer, inner = _view([*batch, (parts, 1, 1)], min(steps, default=2**63))
     small = _fits_int32(source.shape, source_strides, parts) and _fits_int32(out.shape, out_strides, parts)
     computed = 0
     if plan.arithmetic == "mean" or not all(has_table(axis) for axis in plan.axes):
@@ -189,15 +181,12 @@ def _fits_int32(shape: tuple[int, ...], strides: tuple[int, ...], parts: int) ->
     return math.prod(shape) * parts < room and reach + parts < room
 
 
-def _view(
-    batch: list[tuple[int, int, int]], axis_strides: tuple[int, ...]
-) -> tuple[list[tuple[int, int, int]], tuple[int, int, int]]:
+def _view(batch: list[tuple[int, int, int]], dense: int) -> tuple[list[tuple[int, int, int]], tuple[int, int, int]]:
     """Fold (extent, source stride, out stride) of batch, channels and complex part into two outer and one inner.
 
-    What is denser in the output than the resampled axes goes inside. Neighbours that are one stride merge.
+    What is denser in the output than ``dense``, the resampled axes, goes inside. Neighbours that are one stride merge.
     """
     one = (1, 0, 0)
-    dense = min(abs(stride) for stride in axis_strides)
     merged: list[tuple[int, int, int]] = []
     for dim in batch:
         if dim[0] == 1:
@@ -220,7 +209,7 @@ def _same_side(a: tuple[int, int, int], b: tuple[int, int, int], dense: int) -> 
 # Tables on the device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _DeviceTable:
     """A table and the memory behind it, which is freed with the last launch that holds it."""
 
@@ -230,10 +219,10 @@ class _DeviceTable:
 
 
 _tables: OrderedDict[tuple[Axis, int], _DeviceTable] = OrderedDict()
-_captured: list[_DeviceTable] = []
+_captured: dict[_DeviceTable, None] = {}
 """Tables a captured graph reads: it may be launched at any time, so they are never freed."""
 
-_launches: OrderedDict[Any, _Prepared] = OrderedDict()
+_launches: OrderedDict[Call, _Prepared] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -258,7 +247,7 @@ def _upload(axis: Axis, device: int) -> _DeviceTable:
 
 
 def _evict() -> None:
-    """Forget the oldest tables beyond the bound, with every launch that could hold them.
+    """Forget the least recently prepared tables beyond the bound, with every launch that could hold them.
 
     A table's memory is freed with its last reference, by ``cudaFree``, which waits for whatever was launched; a call
     that is about to launch holds a reference of its own.
@@ -274,12 +263,6 @@ def _evict() -> None:
 # Execution
 
 
-class _Stream(NamedTuple):
-    """All that a CuPy function reads of a stream."""
-
-    ptr: int
-
-
 class _Prepared(NamedTuple):
     """A launch with all it needs; it holds its tables, so that they outlive it."""
 
@@ -289,39 +272,65 @@ class _Prepared(NamedTuple):
     tables: list[_DeviceTable]
 
 
-def apply(plan: Plan, source: Array, out: Array) -> None:
-    """Enqueue the resampling of ``source`` into ``out`` on the current stream of the arrays' own library."""
-    assert source.device is not None
-    for array, name in ((source, "input"), (out, "out")):
-        if array.address % array.itemsize:
-            raise ValueError(
-                f"{name}: elements must lie at multiples of their size, "
-                f"got address {array.address:#x} for {array.itemsize} bytes"
-            )
+class Call(Protocol):
+    """What to apply to arrays of which layouts; hashed and compared by these."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def source(self) -> Layout: ...
+    @property
+    def out(self) -> Layout: ...
+
+
+def apply(call: Call, library: Library, x: Any, out: Any) -> None:
+    """Enqueue the resampling of ``x`` into ``out`` on their library's current stream of their device."""
     cupy = _kernels.import_cupy()
-    device = source.device
-    with cupy.cuda.Device(device):
-        stream = source.library.stream(device)
-        capturing = bool(stream and cupy.cuda.runtime.streamIsCapturing(stream))
-        key = (plan, source.shape, source.strides, out.strides, source.dtype, device)
-        prepared = _launches.get(key)
-        if prepared is None:
-            if capturing:
-                raise RuntimeError(
-                    "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
-                    "uploads tables; make the same call once before the capture begins"
-                )
-            prepared = _prepare(key, plan, source, out)
+    runtime = cupy.cuda.runtime
+    device = call.source.device
+    assert device is not None
+    if runtime.getDevice() != device:
+        with cupy.cuda.Device(device):
+            apply(call, library, x, out)
+        return
+    addresses = library.address(x), library.address(out)
+    if (addresses[0] | addresses[1]) % call.source.itemsize:
+        raise _misplaced(addresses, call.source.itemsize)
+    stream = library.stream(device)
+    capturing = stream.ptr and runtime.streamIsCapturing(stream.ptr)
+    prepared = _launches.get(call)
+    if prepared is None:
         if capturing:
-            _captured.extend(prepared.tables)
-        launch, function, parameters, _ = prepared
-        arguments = (source.address, out.address, parameters)
-        function(launch.grid, launch.block, arguments, launch.shared, stream=_Stream(stream))
+            raise RuntimeError(
+                "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
+                "uploads tables; before the capture, make the same call once or pass its arguments to "
+                "cupysample.warmup"
+            )
+        prepared = _prepare(call)
+    if capturing:
+        _captured.update(dict.fromkeys(prepared.tables))
+    made, function, parameters, _ = prepared
+    pointer = cupy.cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
+    arguments = (pointer(addresses[0]), pointer(addresses[1]), parameters)
+    function(made.grid, made.block, arguments, made.shared, stream=stream)
 
 
-def _prepare(key: Any, plan: Plan, source: Array, out: Array) -> _Prepared:
+def _misplaced(addresses: tuple[int, int], itemsize: int) -> ValueError:
+    name, address = next(pair for pair in zip(("input", "out"), addresses, strict=True) if pair[1] % itemsize)
+    return ValueError(
+        f"{name}: elements must lie at multiples of their size, got address {address:#x} for {itemsize} bytes"
+    )
+
+
+def warm(call: Call) -> None:
+    """Do all that the first ``apply`` would, but the launch."""
+    if call not in _launches:
+        _prepare(call)
+
+
+def _prepare(call: Call) -> _Prepared:
     """Build, upload and compile what a call needs, and remember it."""
-    device = source.device
+    device = call.source.device
     assert device is not None
     tables: list[_DeviceTable] = []
 
@@ -334,11 +343,11 @@ def _prepare(key: Any, plan: Plan, source: Array, out: Array) -> _Prepared:
         return entry.addresses
 
     with _lock:
-        made = launch(plan, source.dtype, source.itemsize, source, out, table)
+        made = launch(call.plan, call.source, call.out, table)
         _evict()
         function = _kernels.function(made.kernel, made.defines, device)
-        parameters = _kernels.import_cupy().cuda.function.CPointer(made.geometry.ctypes.data)
-        _launches[key] = prepared = _Prepared(made, function, parameters, tables)
+        parameters = _kernels.import_cupy().cuda.function.CNumpyArray(made.geometry)
+        _launches[call] = prepared = _Prepared(made, function, parameters, tables)
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared

@@ -1,6 +1,7 @@
 """torch's words: every check, default, size rule and message of ``torch.nn.functional.interpolate``.
 
-The order of the checks is torch's, so that of two mistakes in one call the same one is reported.
+The order of the checks is torch's, so that of two mistakes in one call the same one is reported. A checked call is
+remembered by the values and types of its arguments: a warm one is a look-up, an allocation and a launch.
 """
 
 from __future__ import annotations
@@ -8,196 +9,230 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-import warnings
-from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from cupysample import _arrays, _numpy, _plan
-from cupysample._arrays import Array
+from cupysample._arrays import Layout, Library, Output
 from cupysample._plan import DTYPES, MODES
+from cupysample._tuning import CALLS
 
-ArrayT = TypeVar("ArrayT")
 Size = int | Sequence[int]
 ScaleFactor = float | Sequence[float]
+Arguments = tuple[Any, Any, Any, Any, Any, Any]
+"""size, scale_factor, mode, align_corners, recompute_scale_factor, antialias: as the user gave them."""
 
 LAST_INT64 = 2**63 - 1
 
 
-def interpolate(
-    input: ArrayT,
-    size: Size | None = None,
-    scale_factor: ScaleFactor | None = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-    *,
-    out: ArrayT | None = None,
-) -> ArrayT:
-    """Resample the spatial axes of an array: ``torch.nn.functional.interpolate`` for CuPy, NumPy and torch arrays.
+class Call:
+    """A checked call, all but the addresses: it serves any arrays of these layouts.
 
-    Parameters
-    ----------
-    input : array of shape (N, C, W), (N, C, H, W) or (N, C, D, H, W)
-        A ``cupy.ndarray``, ``numpy.ndarray`` or ``torch.Tensor`` with any strides; it is read where it lies and never
-        written. Dtypes: float16, bfloat16, float32, float64, complex64, complex128, uint8 and every other integer in
-        every mode; bool in the nearest modes.
-    size : int or sequence of int, optional
-        Output extent in pixels, one for each spatial axis or one for all.
-    scale_factor : float or sequence of float, optional
-        Output extent over input extent; the output has ``floor(extent * scale_factor)`` pixels. Exactly one of ``size``
-        and ``scale_factor`` is given. The factor itself, not the ratio of the sizes, enters the coordinates, as in
-        torch, unless ``recompute_scale_factor``.
-    mode : str
-        ``"nearest"`` (index floored), ``"nearest-exact"`` (nearest pixel centre), ``"area"`` (mean of the covered
-        pixels), ``"linear"`` | ``"bilinear"`` | ``"trilinear"`` and ``"cubic"`` | ``"bicubic"`` | ``"tricubic"`` (1 | 2
-        | 3 spatial axes), ``"lanczos"`` (three lobes, any number of axes, ``antialias=True`` only).
-    align_corners : bool, optional
-        Align the centres of the corner pixels instead of their outer corners; for the interpolating modes.
-    recompute_scale_factor : bool, optional
-        Use ``scale_factor`` for the output size only, and the ratio of the sizes in the coordinates.
-    antialias : bool
-        Stretch the filter when an axis shrinks, so that every pixel counts, as Pillow does; for the linear, cubic and
-        lanczos filters in 1-D, 2-D and 3-D, without limit on the factor. Cubic then has Keys' parameter -0.5, else
-        -0.75.
-    out : array, optional
-        Where to write: the input's library, device and dtype, the output's shape, any strides, no overlap.
-
-    Returns
-    -------
-    array of shape (N, C, *size)
-        ``out``, or a new array of the input's library, device and dtype; channels_last where the input is.
-
-    Raises
-    ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
-        The class torch raises, with its words where it has any; before anything is launched or written.
-
-    Notes
-    -----
-    Floats are accumulated in float32 (float64 for float64) and rounded once. Integers are rounded half to even and
-    saturate; uint8 follows the fixed point of torch's CPU kernels, bit for bit. Where torch disagrees with itself or
-    with the definition, the README's table "Same as torch, except" says what happens here.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> image = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
-    >>> interpolate(image, scale_factor=2, mode="bilinear", align_corners=True).round(2)
-    array([[[[1.  , 1.33, 1.67, 2.  ],
-             [1.67, 2.  , 2.33, 2.67],
-             [2.33, 2.67, 3.  , 3.33],
-             [3.  , 3.33, 3.67, 4.  ]]]])
-
-    A picture of shape (H, W, C) is resampled in place of its memory order, without a copy:
-
-    >>> photo = np.zeros((6, 9, 3), np.uint8)
-    >>> interpolate(photo.transpose(2, 0, 1)[None], size=(2, 3), mode="area")[0].transpose(1, 2, 0).shape
-    (2, 3, 3)
+    output:  how to allocate the result, None where the user gives ``out``.
     """
-    source = _arrays.adopt(input, "input")
-    plan = _plan_of(
-        source.shape, source.dtype, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
-    )
+
+    __slots__ = ("_apply", "_hash", "_spans", "out", "output", "plan", "source")
+
+    def __init__(self, plan: _plan.Plan, source: Layout, out: Layout, output: Output | None) -> None:
+        self.plan, self.source, self.out, self.output = plan, source, out, output
+        self._hash = hash((plan, source, out))
+        self._spans = source.span, out.span
+        self._apply: Callable[[Call, Library, Any, Any], None] = _nothing
+        if 0 not in out.shape:
+            self._apply = _on_host
+            if source.device is not None:
+                from cupysample import _cuda  # only where there is a device: it is half of the package's import time
+
+                self._apply = _cuda.apply
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same launch serves both."""
+        if not isinstance(other, Call):
+            return NotImplemented
+        return (self.plan, self.source, self.out) == (other.plan, other.source, other.out)
+
+    def __call__(self, library: Library, x: Any, out: Any) -> Any:
+        """Resample ``x`` into ``out`` or a new array."""
+        if self.output is not None:
+            out = library.empty(x, self.output.shape, self.output.axes)
+        else:
+            self._check_memory(library, x, out)
+        self._apply(self, library, x, out)
+        return out
+
+    def warm(self) -> None:
+        """Do all that the first call would, but allocate and launch."""
+        if self._apply not in (_nothing, _on_host):
+            from cupysample import _cuda
+
+            _cuda.warm(self)
+
+    def _check_memory(self, library: Library, x: Any, out: Any) -> None:
+        """Refuse an ``out`` that may not be written or that shares memory with the input."""
+        if not library.writeable(out):
+            raise ValueError("out: must be writeable, got a read-only array")
+        source, target = library.address(x), library.address(out)
+        (low, high), (low_out, high_out) = self._spans
+        if source + high <= target + low_out or target + high_out <= source + low:
+            return
+        if _arrays.overlap(self.source, source, self.out, target):
+            raise ValueError("out: must not overlap the input in memory, got arrays that share memory")
+
+
+def _nothing(call: Call, library: Library, x: Any, out: Any) -> None:
+    """An empty output."""
+
+
+def _on_host(call: Call, library: Library, x: Any, out: Any) -> None:
+    _numpy.apply(call.plan, call.source.dtype, library.host(x), library.host(out))
+
+
+def interpolate(input: Any, arguments: Arguments, out: Any = None) -> Any:
+    """Resample; see ``cupysample.interpolate``."""
+    if input.__class__ not in _arrays.KNOWN and _arrays.is_foreign(input):
+        return _through(interpolate, "input", input, (arguments,), out)
+    library = _arrays.library(input, "input")
+    return forward(library, input, arguments, out)(library, input, out)
+
+
+def interpolate_backward(gradient: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
+    """Apply the adjoint; see ``cupysample.interpolate_backward``."""
+    if gradient.__class__ not in _arrays.KNOWN and _arrays.is_foreign(gradient):
+        return _through(interpolate_backward, "grad_output", gradient, (input_size, arguments), out)
+    library = _arrays.library(gradient, "grad_output")
+    return backward(library, gradient, input_size, arguments, out)(library, gradient, out)
+
+
+def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = False) -> None:
+    """Prepare what the launches need; see ``cupysample.warmup``."""
+    if input.__class__ not in _arrays.KNOWN and _arrays.is_foreign(input):
+        from cupysample import _foreign
+
+        input = _foreign.imported(input, "input")
+        out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
+    library = _arrays.library(input, "input")
+    call = forward(library, input, arguments, out)
+    call.warm()
+    if backward:
+        _adjoint(library, call.out, call.source.shape, arguments, None).warm()
+
+
+def _through(function: Callable[..., Any], name: str, x: Any, rest: tuple[Any, ...], out: Any) -> Any:
+    """Call a function with a view of a foreign array, and give the result to that array's library."""
+    from cupysample import _foreign  # with ``_kernels``, which few need
+
+    view = _foreign.imported(x, name)
+    if out is None:
+        return _foreign.exported(function(view, *rest), x)
+    function(view, *rest, _foreign.imported_out(out) if _arrays.is_foreign(out) else out)
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Calls
+
+
+_calls: dict[tuple[Any, ...] | None, Call] = {}
+
+_SCALARS = frozenset({type(None), bool, int, float, str, np.float32, np.float64, np.int32, np.int64, np.bool_, np.str_})
+"""Immutable types: a call whose arguments are of others is not remembered."""
+
+
+def _key(library: Library, x: Any, input_size: Any, arguments: Arguments, out: Any) -> tuple[Any, ...] | None:
+    """Everything a call depends on; None for an array that cannot be described.
+
+    Values and types: 2 == 2.0 and 1 == True in Python, yet one of the two may be an error.
+    """
+    size, scale_factor, _, align_corners, _, _ = arguments
+    types: tuple[type, ...] = size.__class__, scale_factor.__class__, align_corners.__class__
+    values: tuple[Any, ...] = arguments
+    given = scale_factor if size is None else size
+    if isinstance(given, tuple | list):
+        types += tuple(map(type, given))
+        if isinstance(given, list):
+            values = (*given, *arguments[2:])
+    try:
+        out_key = None if out is None else (out.__class__, library.key(out))
+        return types, values, x.__class__, library.key(x), input_size, out_key
+    except (TypeError, AttributeError, RuntimeError):  # of another library, or a tensor without strides
+        return None
+
+
+def _call(key: tuple[Any, ...] | None, check: Callable[..., Call], *described: Any) -> Call:
+    """Return the remembered call, or a checked one to remember."""
+    try:
+        call = _calls.get(key)
+    except TypeError:  # not hashable: wrong arguments, or arrays
+        call = key = None
+    if call is None:
+        call = check(*described)
+        if key is not None and _SCALARS.issuperset(kind for kind in key[0] if not issubclass(kind, list | tuple)):
+            if len(_calls) >= CALLS:
+                _calls.clear()
+            _calls[key] = call
+    return call
+
+
+def forward(library: Library, input: Any, arguments: Arguments, out: Any) -> Call:
+    """Return the checked call of ``interpolate``."""
+    key = _key(library, input, None, arguments, out)
+    return _call(key, _forward, library, input, arguments, out)
+
+
+def backward(library: Library, gradient: Any, input_size: Any, arguments: Arguments, out: Any) -> Call:
+    """Return the checked call of ``interpolate_backward``."""
+    shape = checked_input_size(input_size, tuple(gradient.shape))
+    key = _key(library, gradient, shape, arguments, out)
+    return _call(key, _backward, library, gradient, shape, arguments, out)
+
+
+def _forward(library: Library, input: Any, arguments: Arguments, out: Any) -> Call:
+    source = library.layout(input, "input")
+    plan = plan_of(source.shape, source.dtype, *arguments)
     shape = (*source.shape[:2], *plan.size)
     if math.prod(shape) * source.itemsize > LAST_INT64:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return _applied(plan, source, shape, _channels_last(source, shape, mode), out)
+    return _new(plan, library, source, shape, channels_last(source.shape, source.strides, shape, arguments[2]), out)
 
 
-def interpolate_backward(
-    grad_output: ArrayT,
-    input_size: Sequence[int],
-    size: Size | None = None,
-    scale_factor: ScaleFactor | None = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-    *,
-    out: ArrayT | None = None,
-) -> ArrayT:
-    """Return the gradient with respect to the input of ``interpolate``, given the gradient of its output.
+def _backward(library: Library, gradient: Any, shape: tuple[int, ...], arguments: Arguments, out: Any) -> Call:
+    return _adjoint(library, library.layout(gradient, "grad_output"), shape, arguments, out)
 
-    It is the exact adjoint of the forward call with the same arguments: the transposed matrix of every axis, run by the
-    same code. Nothing is scattered, so that the same call gives the same bits; sums are accumulated in float32 (float64
-    for float64) and rounded once.
 
-    Parameters
-    ----------
-    grad_output : array of shape (N, C, *size)
-        Gradient of the output of ``interpolate``; a float or complex dtype, any strides.
-    input_size : sequence of int
-        Shape of the input of ``interpolate``: (N, C, W), (N, C, H, W) or (N, C, D, H, W).
-    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias : as in ``interpolate``
-        The arguments of the forward call.
-    out : array, optional
-        Where to write, as in ``interpolate``; its shape is ``input_size``.
-
-    Returns
-    -------
-    array of shape ``input_size``
-        ``out``, or a new array of the library, device and dtype of ``grad_output``; channels_last where that is.
-
-    Raises
-    ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
-        What ``interpolate`` raises; NotImplementedError for integers and bool, which have no gradient.
-
-    Notes
-    -----
-    torch's own gradients differ: on CUDA they add with atomics, in float16 and bfloat16 sums of that type and in an order
-    that changes from run to run, and where a user's scale factor meets a shortcut they are not the adjoint of the forward.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> interpolate_backward(np.ones((1, 1, 4)), (1, 1, 2), scale_factor=2, mode="linear")
-    array([[[2., 2.]]])
-    """
-    gradient = _arrays.adopt(grad_output, "grad_output")
-    shape = _checked_input_size(input_size, gradient.shape)
-    if gradient.dtype in DTYPES and DTYPES[gradient.dtype].arithmetic != "float":
-        raise NotImplementedError(f"grad_output: only float and complex dtypes have gradients, got {gradient.dtype}")
-    plan = _plan_of(shape, gradient.dtype, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+def _adjoint(library: Library, source: Layout, shape: tuple[int, ...], arguments: Arguments, out: Any) -> Call:
+    if source.dtype in DTYPES and DTYPES[source.dtype].arithmetic != "float":
+        raise NotImplementedError(f"grad_output: only float and complex dtypes have gradients, got {source.dtype}")
+    plan = plan_of(shape, source.dtype, *arguments)
     expected = (*shape[:2], *plan.size)
-    if gradient.shape != expected:
+    if source.shape != expected:
         raise ValueError(
-            f"grad_output: must have the shape of the output, {expected} for an input of {shape}, got {gradient.shape}"
+            f"grad_output: must have the shape of the output, {expected} for an input of {shape}, got {source.shape}"
         )
     if 0 in expected and 0 not in shape:  # the sum of no gradients
-        raise NotImplementedError(f"grad_output: must not be empty, got {gradient.shape}")
-    channels_last = len(shape) > 3 and _arrays.is_channels_last(gradient.shape, gradient.strides)
-    return _applied(plan.transposed(gradient.dtype), gradient, shape, channels_last, out)
+        raise NotImplementedError(f"grad_output: must not be empty, got {source.shape}")
+    channels_last = len(shape) > 3 and _arrays.is_channels_last(source.shape, source.strides)
+    return _new(plan.transposed(source.dtype), library, source, shape, channels_last, out)
 
 
-def _applied(
-    plan: _plan.Plan, source: Array, shape: tuple[int, ...], channels_last: bool, out: ArrayT | None
-) -> ArrayT:
-    """Apply a plan to ``source``, into ``out`` or a new array."""
-    if out is None:
-        out = cast(ArrayT, _arrays.empty(source, shape, channels_last))
-        target = _arrays.adopt(out, "out")
-    else:
-        target = _checked_out(out, source, shape)
-    if 0 in shape:
-        return out
-    if source.device is None:
-        _numpy.apply(plan, source, target)
-    else:
-        from cupysample import _cuda  # only where there is a device: it is half of the package's import time
-
-        _cuda.apply(plan, source, target)
-    return out
+def _new(
+    plan: _plan.Plan, library: Library, source: Layout, shape: tuple[int, ...], channels_last: bool, out: Any
+) -> Call:
+    if out is not None:
+        return Call(plan, source, _checked_out(out, library, source, shape), None)
+    output = _arrays.output(source, shape, channels_last)
+    return Call(plan, source, output.layout, output)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Checks
 
 
-def _checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+def checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the forward call's input, whose batch and channels are those of the gradient."""
     if not isinstance(input_size, Sequence) or not all(_is_integer(n) and not isinstance(n, bool) for n in input_size):
         raise TypeError(f"input_size: must be a sequence of ints, the shape of the input, got {input_size!r}")
@@ -210,7 +245,7 @@ def _checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, .
     return checked
 
 
-def _plan_of(
+def plan_of(
     shape: tuple[int, ...],
     dtype: str,
     size: Size | None,
@@ -339,6 +374,8 @@ def _floor(extent: float) -> int:
 def _check_extents(spatial: tuple[int, ...], extents: tuple[int, ...], mode: str, shape: tuple[int, ...]) -> None:
     """Refuse empty and negative extents; area alone may produce an empty output."""
     if mode == "area":
+        if max(n_in * n_out for n_in, n_out in zip(spatial, extents, strict=True)) > LAST_INT64:
+            raise RuntimeError(f"area: input size times output size must fit into 64 bits, got {spatial} and {extents}")
         if min(extents) < 0:
             raise RuntimeError(
                 f"adaptive_avg_pool{len(extents)}d: elements of output_size must be greater than or equal to 0 "
@@ -377,27 +414,25 @@ def _unsupported_dtype(dtype: str, mode: str) -> str:
     )
 
 
-def _channels_last(source: Array, shape: tuple[int, ...], mode: str) -> bool:
-    """Whether torch's output for this input is channels_last: 4-D and 5-D follow the input.
+def channels_last(sizes: Any, strides: Any, shape: tuple[int, ...], mode: str) -> bool:
+    """Whether torch's output for an input of these sizes and strides is channels_last: 4-D and 5-D follow the input.
 
     Area goes through torch's pools: 1-D is seen with a height of 1, 3-D is contiguous unless pooled to one pixel.
     """
-    sizes, strides = source.shape, source.strides
     if mode == "area" and len(sizes) == 3:
+        strides = (*strides[:2], sizes[2] * strides[2], strides[2])
         sizes = (*sizes[:2], 1, sizes[2])
-        strides = (*strides[:2], source.shape[2] * strides[2], strides[2])
     if len(sizes) == 3 or (mode == "area" and len(sizes) == 5 and shape[2:] != (1, 1, 1)):
         return False
     return _arrays.is_channels_last(sizes, strides)
 
 
-def _checked_out(out: Any, source: Array, shape: tuple[int, ...]) -> Array:
-    """Return ``out`` once it is known to be a place for the result."""
-    target = _arrays.adopt(out, "out")
-    if target.library is not source.library:
-        raise TypeError(
-            f"out: must be a {source.library.name} array as the input is, got a {target.library.name} array"
-        )
+def _checked_out(out: Any, library: Library, source: Layout, shape: tuple[int, ...]) -> Layout:
+    """Return the layout of ``out`` once it is known to be a place for the result."""
+    found = _arrays.library(out, "out")
+    target = found.layout(out, "out")
+    if found is not library:
+        raise TypeError(f"out: must be a {library.name} array as the input is, got a {found.name} array")
     for what, expected, got in (
         ("shape", shape, target.shape),
         ("dtype", source.dtype, target.dtype),
@@ -405,42 +440,6 @@ def _checked_out(out: Any, source: Array, shape: tuple[int, ...]) -> Array:
     ):
         if expected != got:
             raise ValueError(f"out: must have {what} {expected}, got {got}")
-    if not target.writeable:
-        raise ValueError("out: must be writeable, got a read-only array")
     if _arrays.overlaps_itself(target):
         raise ValueError(f"out: elements must not share memory, got shape {target.shape} with strides {target.strides}")
-    if _arrays.overlap(source, target):
-        raise ValueError("out: must not overlap the input in memory, got arrays that share memory")
     return target
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# torch's deprecated names
-
-
-def upsample(
-    input: ArrayT,
-    size: Size | None = None,
-    scale_factor: ScaleFactor | None = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-) -> ArrayT:
-    """Resample as ``interpolate``; deprecated, as ``torch.nn.functional.upsample`` is (UserWarning)."""
-    _warn_deprecated("upsample")
-    return interpolate(input, size, scale_factor, mode, align_corners)
-
-
-def upsample_nearest(input: ArrayT, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> ArrayT:
-    """Resample with ``mode="nearest"``; deprecated, as in torch (UserWarning)."""
-    _warn_deprecated("upsample_nearest")
-    return interpolate(input, size, scale_factor, mode="nearest")
-
-
-def upsample_bilinear(input: ArrayT, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> ArrayT:
-    """Resample with ``mode="bilinear", align_corners=True``; deprecated, as in torch (UserWarning)."""
-    _warn_deprecated("upsample_bilinear")
-    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
-
-
-def _warn_deprecated(name: str) -> None:
-    warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=3)

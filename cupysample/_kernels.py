@@ -19,6 +19,9 @@ Defines = tuple[tuple[str, str], ...]
 OPTIONS = ("-std=c++17",)
 """One constant tuple without paths: CuPy derives a slow key from each new one."""
 
+LEAST_CAPABILITY = 70
+"""Parameters are read where the driver put them: ``__grid_constant__``."""
+
 _INCLUDE = re.compile(r'^#include "([^"]+)"$')
 
 
@@ -74,7 +77,13 @@ def function(kernel: str, defines: Defines, device: int) -> Any:
 def _compile(kernel: str, defines: Defines, device: int) -> Any:
     cupy = import_cupy()
     text = source(kernel, defines)
-    with cupy.cuda.Device(device):
+    with cupy.cuda.Device(device) as current:
+        capability = current.compute_capability
+        if int(capability) < LEAST_CAPABILITY:
+            raise RuntimeError(
+                f"CUDA device {device} has compute capability {capability}; "
+                f"the kernels need {LEAST_CAPABILITY}, that is Volta or later"
+            )
         try:
             return _load(cupy, text)
         except OSError:  # a cache directory that is full or not writable: compile without it
@@ -100,7 +109,7 @@ def _load(cupy: Any, text: str) -> Any:
 def import_cupy() -> Any:
     """Return CuPy; one sentence with the remedy where it cannot be imported."""
     loaded = sys.modules.get("cupy")
-    if loaded is not None:
+    if hasattr(loaded, "RawModule"):  # not while another thread is importing it
         return loaded
     try:
         import cupy

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from cupysample._interpolate import ScaleFactor, Size, interpolate
+from cupysample._functional import interpolate
+from cupysample._interpolate import ScaleFactor, Size
 
 ArrayT = TypeVar("ArrayT")
 

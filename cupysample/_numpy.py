@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cupysample._arrays import Array
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import Taps, fixed_point_bits
 from cupysample._tuning import TILE_ELEMENTS
@@ -22,16 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def apply(plan: Plan, source: Array, out: Array) -> None:
-    """Write the resampled ``source`` into ``out``; both in host memory, of the same dtype."""
-    assert source.host is not None and out.host is not None
+def apply(plan: Plan, dtype: str, source: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the resampled ``source`` into ``out``; ``dtype`` is that of both, bfloat16 viewed as uint16."""
     with np.errstate(all="ignore"):
-        if plan.arithmetic == "copy" or not source.dtype.startswith("complex"):
-            _apply(plan, source.host, out.host, source.dtype)
+        if plan.arithmetic == "copy" or not dtype.startswith("complex"):
+            _apply(plan, source, out, dtype)
         else:  # a real operator on two reals: infinities of one part never reach the other
-            part = "float32" if source.dtype == "complex64" else "float64"
-            _apply(plan, source.host.real, out.host.real, part)
-            _apply(plan, source.host.imag, out.host.imag, part)
+            part = "float32" if dtype == "complex64" else "float64"
+            _apply(plan, source.real, out.real, part)
+            _apply(plan, source.imag, out.imag, part)
 
 
 def _apply(plan: Plan, source: NDArray[Any], out: NDArray[Any], dtype: str) -> None:

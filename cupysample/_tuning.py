@@ -32,3 +32,6 @@ TABLES_BYTES = 1 << 26
 
 LAUNCHES = 1024
 """Prepared launches kept: some 2 KiB each."""
+
+CALLS = 4096
+"""Checked calls kept: some 1 KiB each; beyond that all are forgotten and made anew."""

@@ -7,7 +7,7 @@
 // THREADS   one thread, one output at a time; neighbours in x are neighbours in the last dimension
 // TRAFFIC   reads source once from DRAM while taps overlap in L1 and L2, writes |out|;
 //           tables Σ n_out_d (8 + width_d sizeof(Weight)), cached
-// CONTRACT  0 <= left, 1 <= count, left + count <= n_in (_taps.py checks), hence no test for borders;
+// CONTRACT  0 <= left, 0 <= count, left + count <= n_in (_taps.py checks), hence no test for borders;
 //           addresses and strides are multiples of the element; out overlaps neither itself nor source
 // LAUNCH    any 1-D grid and block: grid-stride; no shared memory, no atomics, so the same bits on every run
 // VERSIONS  1 plain gather, one output a thread: predicted from counted bytes, not yet measured

@@ -29,7 +29,7 @@ struct Row {
 
 #else
 
-// The order of cupysample/_cuda.py's METHODS.
+// The order of cupysample/_taps.py's METHODS.
 enum Method { NEAREST, NEAREST_EXACT, AREA, LINEAR, CUBIC, LINEAR_ANTIALIAS, CUBIC_ANTIALIAS, LANCZOS_ANTIALIAS };
 
 template <typename T>

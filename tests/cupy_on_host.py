@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from cupysample import _arrays, _cuda, _interpolate, _kernels
 from tests import launches
 from tests.host.harness import HostKernels, Job
 
@@ -52,7 +54,7 @@ class Array:
     strides = property(lambda self: self.values.strides)
     dtype = property(lambda self: self.values.dtype)
     itemsize = property(lambda self: self.values.itemsize)
-    data = property(lambda self: types.SimpleNamespace(ptr=self.values.ctypes.data))
+    data = property(lambda self: types.SimpleNamespace(ptr=self.values.ctypes.data, device_id=self.device.id))
 
     def transpose(self, axes: tuple[int, ...]) -> Array:
         return Array(None, values=self.values.transpose(axes), device=self.device.id)
@@ -63,6 +65,8 @@ class Array:
 
 class Device:
     """``cupy.cuda.Device``."""
+
+    compute_capability = "90"
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -149,52 +153,17 @@ def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None
     driver().uploads += 1
 
 
-class Tensor:
-    """``torch.Tensor`` on a CUDA device: as much of it as cupysample asks for."""
-
-    def __init__(self, values: NDArray[Any], device: int) -> None:
-        self.values, self.device = values, types.SimpleNamespace(type="cuda", index=device)
-        self.layout, self.requires_grad = "strided", False
-        self.dtype = f"torch.{values.dtype.name}"
-        self.shape = values.shape
-
-    def detach(self) -> Tensor:
-        return self
-
-    resolve_conj = resolve_neg = detach
-
-    def is_conj(self) -> bool:
-        return False
-
-    is_neg = is_conj
-
-    def element_size(self) -> int:
-        return self.values.itemsize
-
-    def stride(self) -> tuple[int, ...]:
-        return tuple(stride // self.values.itemsize for stride in self.values.strides)
-
-    def data_ptr(self) -> int:
-        return self.values.ctypes.data
-
-    def permute(self, axes: tuple[int, ...]) -> Tensor:
-        return Tensor(self.values.transpose(axes), self.device.index)
-
-
-def torch_on_host(streams: dict[int, int]) -> Any:
-    """A stand-in for torch with these current streams; it counts what its allocator hands out."""
-    module: Any = types.ModuleType("torch")
-    module.Tensor, module.strided, module.allocations = Tensor, "strided", 0
-    module.is_grad_enabled = lambda: True
-
-    def empty(shape: tuple[int, ...], *, dtype: str, device: Any) -> Tensor:
-        module.allocations += 1
-        return Tensor(np.full(shape, 77, dtype.removeprefix("torch.")), device.index)
-
-    module.empty = empty
-    current = lambda device: types.SimpleNamespace(cuda_stream=streams[device])  # noqa: E731
-    module.cuda = types.SimpleNamespace(current_stream=current)
-    return module
+@contextmanager
+def tensors_on(device: int, stream: int) -> Iterator[None]:
+    """Make CPU tensors of torch pass for CUDA tensors on this device, whose current stream of torch is ``stream``."""
+    kind: Any = type(next(each for each in _arrays.LIBRARIES if each.name == "torch"))
+    with pytest.MonkeyPatch.context() as patch:
+        layout = kind.layout
+        patch.setattr(kind, "layout", lambda self, x, name: layout(self, x, name)._replace(device=device))
+        patch.setattr(kind, "stream", lambda self, device: types.SimpleNamespace(ptr=stream))
+        _interpolate._calls.clear()
+        yield
+    _interpolate._calls.clear()
 
 
 _driver: list[Driver] = []
@@ -208,10 +177,9 @@ def driver() -> Driver:
 @contextmanager
 def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]]:
     """Put the stand-in in CuPy's place and yield it with its driver; caches of the package are emptied around it."""
-    from cupysample import _cuda, _kernels
 
     def empty_caches() -> None:
-        for cache in (_cuda._launches, _cuda._tables, _cuda._captured, _kernels._functions):
+        for cache in (_interpolate._calls, _cuda._launches, _cuda._tables, _cuda._captured, _kernels._functions):
             cache.clear()
 
     _driver.append(Driver(kernels or launches.build_all()))
@@ -220,17 +188,21 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
         Stream=Stream,
         get_current_stream=lambda: types.SimpleNamespace(ptr=Stream.current[-1]),
         memory=types.SimpleNamespace(Memory=Memory),
-        function=types.SimpleNamespace(CPointer=lambda address: types.SimpleNamespace(address=address)),
+        function=types.SimpleNamespace(
+            CNumpyArray=lambda array: types.SimpleNamespace(address=array.ctypes.data), CIntptr=int
+        ),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         runtime=types.SimpleNamespace(
             streamIsCapturing=lambda stream: stream in driver().capturing,
             memcpyAsync=_upload,
             memcpyHostToDevice=1,
+            getDevice=lambda: driver().device,
         ),
     )
     module: Any = types.ModuleType("cupy")
     module.ndarray, module.cuda, module.RawModule = Array, cuda, RawModule
-    module.asarray = lambda values: Array(None, values=values)
+    module.asarray = lambda values: Array(None, values=getattr(values, "values", values))
+    module.from_dlpack = lambda x: Array(None, values=np.from_dlpack(x.values))
     before = sys.modules.get("cupy")
     empty_caches()
     sys.modules["cupy"] = module

@@ -388,12 +388,50 @@ REFUSALS: list[Outcome] = [
         RuntimeError,
         (lambda api: api.interpolate(api.zeros(2, 3, 0, 6), size=1, mode="area"),),
     ),
-    Outcome(
-        "Tensors must be strided, with their bytes at hand: meta tensors are a TypeError.",
-        TypeError,
-        (lambda api: api.interpolate(torch.empty(2, 3, 5, 6, device="meta"), size=3),),
+]
+
+
+class NotAdjoint(NamedTuple):
+    """A call whose gradient by torch is not that of its forward: ⟨v, A u⟩ and ⟨Aᵀ v, u⟩ are apart by ``percent``."""
+
+    shape: tuple[int, ...]
+    arguments: dict[str, Any]
+    percent: float
+    because: str
+
+
+GRADIENTS: list[NotAdjoint] = [
+    NotAdjoint(
+        (1, 1, 11),
+        {"scale_factor": 2.0388},
+        5.3,
+        "upsample_nearest1d: twice the size is a shortcut of the backward alone",
+    ),
+    NotAdjoint((1, 1, 11), {"scale_factor": 1.05}, 4.9, "upsample_nearest1d: so is the same size"),
+    NotAdjoint((1, 1, 5, 5, 11), {"scale_factor": 2.0388}, 2.0, "upsample_nearest3d: likewise"),
+    NotAdjoint(
+        (1, 1, 5, 5),
+        {"scale_factor": 1.151, "mode": "bilinear", "antialias": True},
+        4.1,
+        "_upsample_bilinear2d_aa: axes of the same size are copied by the forward alone",
+    ),
+    NotAdjoint(
+        (1, 1, 5, 5),
+        {"scale_factor": 1.151, "mode": "bicubic", "antialias": True},
+        4.4,
+        "_upsample_bicubic2d_aa: likewise",
+    ),
+    NotAdjoint(
+        (1, 1, 8, 1),
+        {"size": (4, 1), "mode": "bilinear", "antialias": True},
+        13.3,
+        "_upsample_bilinear2d_aa: width 1, where the forward reads the first row for every row",
     ),
 ]
+"""torch on a CPU, float64, uniform random u and v of seed 0. Its CUDA kernels differ elsewhere, and by their order."""
+
+SATURATED = {"float16": 2048, "bfloat16": 256}
+"""torch's gradient of ``area`` to 128 x 128 pixels, for 16384 gradients of one: summed in the half type."""
 
 ROWS: list[str] = [row.what for row in DIFFERENCES] + [row.what for row in (*RELAXATIONS, *REFUSALS)]
 """The README's table "Same as torch, except"."""

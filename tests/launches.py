@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupysample import _arrays, _cuda, _interpolate, _kernels, _plan
-from cupysample._cuda import Launch, Layout, Table
+from cupysample._arrays import Layout
+from cupysample._cuda import Launch, Table
 from cupysample._kernels import Defines
 from cupysample._taps import Axis
 from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
@@ -34,16 +35,30 @@ def build_all(flavour: Flavour = "plain", keep: Callable[[str], bool] = lambda _
     return build({key: text for key, text in instances.items() if keep(key)}, flavour)
 
 
+NAMES = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+
+
+def arguments_of(**given: Any) -> _interpolate.Arguments:
+    """The arguments of ``interpolate`` in its order, defaults for those not given."""
+    assert given.keys() <= set(NAMES)
+    complete = {"mode": "nearest", "antialias": False} | given
+    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias = map(complete.get, NAMES)
+    return size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+
+
 def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDArray[Any]]:
     """The plan of a call and its output, poisoned."""
-    source = _arrays.adopt(x, "input")
-    given: dict[str, Any] = {"size": None, "scale_factor": None, "mode": "nearest", "align_corners": None}
-    given |= {"recompute_scale_factor": None, "antialias": False} | arguments
-    plan = _interpolate._plan_of(source.shape, source.dtype, **given)
-    shape = (*x.shape[:2], *plan.size)
-    out = _arrays.empty(source, shape, _interpolate._channels_last(source, shape, given["mode"]))
+    library = _arrays.library(x, "input")
+    call = _interpolate.forward(library, x, arguments_of(**arguments), None)
+    assert call.output is not None
+    out = library.empty(x, call.output.shape, call.output.axes)
     poison(out)
-    return plan, out
+    return call.plan, out
+
+
+def layout(x: NDArray[Any]) -> Layout:
+    """The layout of an array as the kernels get it."""
+    return Layout(x.shape, x.strides, x.dtype.name, x.itemsize, 0)
 
 
 def poison(out: NDArray[Any]) -> None:
@@ -67,9 +82,7 @@ class Tables:
 
 def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis], Table]) -> Launch:
     """What ``_cuda`` would launch on a device."""
-    return _cuda.launch(
-        plan, x.dtype.name, x.itemsize, Layout(x.shape, x.strides), Layout(out.shape, out.strides), tables
-    )
+    return _cuda.launch(plan, layout(x), layout(out), tables)
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _arrays, _cuda, _interpolate
+from cupysample import _cuda, _interpolate
 from cupysample._plan import Plan
 from tests import bounds, cases, cupy_on_host, launches, oracle
 from tests.cases import Case
 from tests.host.harness import HostKernels, Job, races, replay_sanitized
-from tests.known_differences import DIFFERENCES
+from tests.known_differences import DIFFERENCES, GRADIENTS, SATURATED, NotAdjoint
 
 RANDOM_CASES = 10_000
 RANDOM_PARTS = 10
@@ -106,6 +107,41 @@ def test_torchs_autograd() -> None:
         compared += 1
 
 
+@pytest.mark.parametrize("row", GRADIENTS, ids=lambda row: f"{row.arguments}")
+def test_where_torch_is_not_adjoint(row: NotAdjoint) -> None:
+    """Each row still describes torch; here the two products agree to rounding."""
+
+    def gap(function: Any) -> float:
+        generator = torch.Generator().manual_seed(0)
+        u = torch.rand(row.shape, dtype=torch.float64, generator=generator).requires_grad_()
+        y = function(u, **row.arguments)
+        v = torch.rand(y.shape, dtype=torch.float64, generator=generator)
+        y.backward(v)
+        assert u.grad is not None
+        forward: float = (v * y).sum().item()
+        adjoint: float = (u.grad * u).sum().item()
+        return 100 * abs(forward - adjoint) / abs(forward)
+
+    assert gap(F.interpolate) == pytest.approx(row.percent, abs=0.06)
+    assert gap(cupysample.interpolate) < 1e-12
+
+
+@pytest.mark.parametrize(("dtype", "sum_of_torch"), SATURATED.items())
+def test_half_gradients_of_area_are_whole(dtype: str, sum_of_torch: int) -> None:
+    g = torch.ones(1, 1, 128, 128, dtype=getattr(torch, dtype))
+    for function, expected in ((F.interpolate, sum_of_torch), (cupysample.interpolate, 16384)):
+        x = torch.zeros(1, 1, 1, 1, dtype=g.dtype, requires_grad=True)
+        function(x, size=(128, 128), mode="area").backward(g)
+        assert x.grad is not None
+        assert x.grad.item() == expected
+
+
+def test_the_readme_has_these_numbers() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"up to {max(row.percent for row in GRADIENTS)} %" in text
+    assert f"{SATURATED['float16']} in float16 and {SATURATED['bfloat16']} in bfloat16" in text
+
+
 def test_by_hand() -> None:
     g = np.array([[[1.0, 2.0, 3.0, 4.0]]])
     np.testing.assert_array_equal(cupysample.interpolate_backward(g, (1, 1, 2), scale_factor=2), [[[3, 7]]])
@@ -173,8 +209,8 @@ def kernels() -> HostKernels:
 def plan_and_output(case: Case, g: NDArray[Any]) -> tuple[Plan, NDArray[Any]]:
     """The transposed plan and a poisoned output."""
     shape = (*case.batch, *case.spatial)
-    plan = _interpolate._plan_of(shape, case.dtype, **case.arguments).transposed(case.dtype)
-    out: NDArray[Any] = _arrays.empty(_arrays.adopt(g, "grad_output"), shape, channels_last=False)
+    plan = _interpolate.plan_of(shape, case.dtype, *launches.arguments_of(**case.arguments)).transposed(case.dtype)
+    out: NDArray[Any] = np.empty(shape, g.dtype)
     launches.poison(out)
     return plan, out
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from cupysample import _cuda, _plan
-from cupysample._cuda import Launch, Layout, Table
+from cupysample._arrays import Layout
+from cupysample._cuda import Launch, Table
 from cupysample._taps import Axis
+from tests import launches
 
 
 def launch(x: np.ndarray, out: np.ndarray, mode: str = "bilinear", *, antialias: bool = False) -> Launch:
     """The launch that resamples ``x`` into ``out``."""
     plan = _plan.make(mode, x.dtype.name, x.shape[2:], out.shape[2:], None, False, antialias)
-    source, target = (Layout(a.shape, a.strides) for a in (x, out))
-    return _cuda.launch(plan, x.dtype.name, x.itemsize, source, target, lambda axis: Table(1, 2, 3, axis.width))
+    return _cuda.launch(plan, launches.layout(x), launches.layout(out), lambda axis: Table(1, 2, 3, axis.width))
 
 
 def batch(made: Launch) -> list[tuple[int, ...]]:
@@ -99,9 +100,9 @@ def test_axes_too_long_for_a_table_are_computed() -> None:
 
     n = 2**21
     plan = _plan.make("linear", "float32", (n,), (2 * n,), None, False, False)
-    made = _cuda.launch(
-        plan, "float32", 4, Layout((1, 1, n), (4 * n, 4 * n, 4)), Layout((1, 1, 2 * n), (8, 8, 4)), refuse
-    )
+    source = Layout((1, 1, n), (4 * n, 4 * n, 4), "float32", 4, 0)
+    out = Layout((1, 1, 2 * n), (8 * n, 8 * n, 4), "float32", 4, 0)
+    made = _cuda.launch(plan, source, out, refuse)
     assert ("CS_COMPUTED", "1") in made.defines
     axis = made.geometry[0]["axis"][0]
     assert (axis["method"], axis["step"], axis["wide"]) == (_cuda.METHOD_NUMBERS["linear"], 0.5, 0)
@@ -124,10 +125,8 @@ def test_every_launch_is_a_listed_instance() -> None:
                 strides = (itemsize,) * (dimensions + 2)
                 made = _cuda.launch(
                     plan,
-                    dtype,
-                    itemsize,
-                    Layout((1, 1, *size_in), strides),
-                    Layout((1, 1, *size_out), strides),
+                    Layout((1, 1, *size_in), strides, dtype, itemsize, 0),
+                    Layout((1, 1, *size_out), strides, dtype, itemsize, 0),
                     lambda axis: Table(1, 2, 3, axis.width),
                 )
                 assert (made.kernel, made.defines) in known

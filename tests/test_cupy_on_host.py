@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import cupysample
-from cupysample import _cuda, _kernels
+from cupysample import _cuda, _interpolate, _kernels
 from tests import cases, cupy_on_host
 from tests.cupy_on_host import Array, Driver, Stream
 
@@ -100,7 +103,7 @@ def test_capture_takes_a_warm_call_and_refuses_a_cold_one(driver: Driver) -> Non
     with Stream(non_blocking=True) as stream:
         stream.begin_capture()
         before = out.values.tobytes()
-        with pytest.raises(RuntimeError, match="make the same call once before the capture begins"):
+        with pytest.raises(RuntimeError, match=r"before the capture, make the same call once .* cupysample\.warmup"):
             cupysample.interpolate(x, size=9, mode="bilinear", out=out)
         assert out.values.tobytes() == before
         assert not driver.uploads
@@ -110,6 +113,34 @@ def test_capture_takes_a_warm_call_and_refuses_a_cold_one(driver: Driver) -> Non
         cupysample.interpolate(x, size=9, mode="bilinear", out=out)
         stream.end_capture()
     assert len(driver.launched) == 2
+
+
+def test_warmup_leaves_only_the_launch(driver: Driver) -> None:
+    """Nothing is allocated or launched by it, nothing compiled or uploaded after it, gradient included."""
+    x, out = array(1, 2, 5, 6), Array((1, 2, 18, 9), np.float32).transpose((0, 1, 3, 2))
+    allocations = driver.allocations
+    cupysample.warmup(x, (9, 18), mode="bilinear", backward=True)
+    cupysample.warmup(x, (9, 18), mode="bilinear", out=out)
+    assert driver.allocations == allocations
+    assert not driver.launched
+    uploads, compiled = driver.uploads, list(driver.compiled)
+    with Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        y = cupysample.interpolate(x, (9, 18), mode="bilinear")
+        cupysample.interpolate(x, (9, 18), mode="bilinear", out=out)
+        cupysample.interpolate_backward(y, x.shape, (9, 18), mode="bilinear")
+        stream.end_capture()
+    assert len(driver.launched) == 3
+    assert (driver.uploads, driver.compiled) == (uploads, compiled)
+    with cupy_on_host.tensors_on(1, stream=9):
+        t = torch.from_numpy(x.values).requires_grad_()
+        cupysample.warmup(t, scale_factor=2, mode="bicubic", backward=True)
+        uploads = driver.uploads
+        cupysample.interpolate(t, scale_factor=2, mode="bicubic").sum().backward()
+    # The gradient of a sum is one number with strides of zero: a launch of its own, the same tables.
+    assert driver.uploads == uploads
+    with pytest.raises(ValueError, match="either size or scale_factor should be defined"):
+        cupysample.warmup(x)
 
 
 def test_tables_are_bounded_and_freed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +169,7 @@ def test_captured_tables_are_never_freed(monkeypatch: pytest.MonkeyPatch) -> Non
     del held
     gc.collect()
     assert [table.addresses for table in _cuda._captured] == addresses
-    assert not (_cuda._captured[0].memory._bytes == 0xFF).all()
+    assert not any((table.memory._bytes == 0xFF).all() for table in _cuda._captured)
 
 
 def test_misplaced_elements_are_refused(driver: Driver) -> None:
@@ -195,27 +226,92 @@ def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any) -> None:
     assert not _kernels._functions
 
 
-def test_torch_tensors_use_torchs_stream_and_allocator(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_tensors_use_torchs_stream_and_allocator(driver: Driver) -> None:
     """A CUDA tensor is launched on torch's current stream of its device, into memory of torch, and nothing of CuPy's."""
-    torch = cupy_on_host.torch_on_host({0: 70, 1: 71})
-    monkeypatch.setitem(sys.modules, "torch", torch)
     values = cases.lay_out(cases.values(np.random.default_rng(0), (2, 3, 5, 6), "float16"), "channels_last")
+    expected = cupysample.interpolate(values, scale_factor=2, mode="bilinear")
     for device in (1, 0):
-        x = cupy_on_host.Tensor(values, device)
-        y = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
-        assert isinstance(y, cupy_on_host.Tensor)
-        assert y.device.index == device
-        expected = cupysample.interpolate(values, scale_factor=2, mode="bilinear")
-        np.testing.assert_array_equal(y.values, expected)
-        assert y.values.strides == expected.strides
+        with cupy_on_host.tensors_on(device, stream=70 + device):
+            y = cupysample.interpolate(torch.from_numpy(values), scale_factor=2, mode="bilinear")
+        np.testing.assert_array_equal(y.numpy(), expected)
+        assert y.numpy().strides == expected.strides
         assert driver.launched[-1][1:] == (device, 70 + device)
-    assert (torch.allocations, driver.allocations) == (2, 0)
+    assert driver.allocations == 0
+
+
+def test_gradients_of_tensors_are_launches(driver: Driver) -> None:
+    """Forward and backward of a tensor on a device: one launch each, on torch's stream."""
+    with cupy_on_host.tensors_on(0, stream=5):
+        x = torch.randn(1, 2, 5, 6, requires_grad=True)
+        cupysample.interpolate(x, size=(9, 4), mode="bicubic").sum().backward()
+    assert [launch[1:] for launch in driver.launched] == [(0, 5)] * 2
+    expected = cupysample.interpolate_backward(np.ones((1, 2, 9, 4), np.float32), x.shape, (9, 4), mode="bicubic")
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-5)
 
 
 def test_cuda_tensors_without_cupy_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """No launch without CuPy: one sentence with the cause and the remedy."""
-    monkeypatch.setitem(sys.modules, "torch", cupy_on_host.torch_on_host({0: 70}))
     monkeypatch.setitem(sys.modules, "cupy", None)
-    x = cupy_on_host.Tensor(np.zeros((1, 1, 2, 2), np.float32), 0)
-    with pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*pip install 'cupysample\[cuda12\]'"):
-        cupysample.interpolate(x, scale_factor=2)
+    with (
+        cupy_on_host.tensors_on(0, stream=70),
+        pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*pip install 'cupysample\[cuda12\]'"),
+    ):
+        cupysample.interpolate(torch.zeros(1, 1, 2, 2), scale_factor=2)
+
+
+def test_calls_are_warm_whatever_the_types_of_their_arguments(driver: Driver) -> None:
+    """Arguments that cannot be remembered, and calls forgotten since, still find their launch."""
+    x, out = array(1, 1, 4, 4), Array((1, 1, 8, 8), np.float32)
+    sizes: list[Any] = [(np.int16(8), np.int16(8)), [8, 8], (torch.tensor(8), 8), 8]
+    with Stream(non_blocking=True) as stream:
+        for size in sizes:
+            cupysample.interpolate(x, size=size, mode="bilinear", out=out)
+            assert len(driver.compiled) == 1
+            assert len(_cuda._launches) == 1
+        _interpolate._calls.clear()
+        stream.begin_capture()
+        for size in sizes:
+            cupysample.interpolate(x, size=size, mode="bilinear", out=out)
+        stream.end_capture()
+
+
+def test_old_devices_are_refused(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_on_host.Device, "compute_capability", "61")
+    with pytest.raises(
+        RuntimeError, match="CUDA device 0 has compute capability 61; the kernels need 70, that is Volta"
+    ):
+        cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2)
+    assert not driver.launched
+
+
+def test_an_out_with_a_new_axis(driver: Driver) -> None:
+    """The stride of an axis of one pixel means nothing: NumPy and CuPy give a new one 0."""
+    x = cases.values(np.random.default_rng(0), (3, 2, 4, 5), "complex64")[:, ::-1]
+    out = np.zeros((3, 4, 5), np.complex64)[:, ::2, None, :]
+    expected = cupysample.interpolate(x, size=(1, 5), mode="bilinear")
+    cupysample.interpolate(Array(None, values=x), size=(1, 5), mode="bilinear", out=Array(None, values=out))
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+    assert len(driver.launched) == 1
+
+
+def test_parameters_are_what_cupy_passes_on() -> None:
+    """The real CuPy's argument objects hold an address and, by address, the geometry: their third word points to it."""
+    function = pytest.importorskip("cupy").cuda.function
+    value = np.arange(5, dtype=np.int64)
+    held = function.CNumpyArray(value)
+    pointer = np.frombuffer(ctypes.string_at(id(held), 32), np.uint64)
+    assert value.ctypes.data in pointer
+    number = function.CIntptr(0x1234567)
+    words = np.frombuffer(ctypes.string_at(id(number), 40), np.uint64)
+    assert 0x1234567 in words
+
+
+def test_another_thread_may_be_importing_torch_or_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module is in sys.modules before it is complete."""
+    for name in ("torch", "cupy"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    assert cupysample.interpolate(np.ones((1, 1, 2), np.float32), size=4).shape == (1, 1, 4)
+    assert not hasattr(sys.modules["cupy"], "RawModule")
+    monkeypatch.setattr("builtins.__import__", lambda *_: pytest.fail("imported"))
+    with pytest.raises(pytest.fail.Exception, match="imported"):
+        _kernels.import_cupy()

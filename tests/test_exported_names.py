@@ -53,7 +53,7 @@ def test_functions_take_the_arguments_of_interpolate(name: str) -> None:
     """In its order, with its defaults; the gradient has its own two in place of the input."""
     parameters = dict(inspect.signature(PUBLIC[name]).parameters)
     reference = inspect.signature(cupysample.interpolate).parameters
-    for own in ("grad_output", "input_size"):
+    for own in ("grad_output", "input_size", "backward"):
         parameters.pop(own, None)
     assert list(parameters) == [each for each in reference if each in parameters]
     assert all(parameter.default == reference[each].default for each, parameter in parameters.items())

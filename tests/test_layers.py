@@ -19,9 +19,9 @@ LAYERS = (
     ("_taps",),
     ("_plan",),
     ("_arrays",),
-    ("_kernels", "_numpy", "_cuda"),
+    ("_kernels", "_numpy", "_cuda", "_foreign"),
     ("_interpolate",),
-    ("__init__", "_modules", "__main__", "_pictures", "_demo", "_report"),
+    ("__init__", "_functional", "_modules", "torch", "__main__", "_pictures", "_demo", "_report"),
 )
 """From the bottom to the top; the README and this table agree."""
 
@@ -31,7 +31,13 @@ SIDEWAYS = {
     ("_filters", "_rounding"),
     ("_coordinates", "_rounding"),
     ("_cuda", "_kernels"),
+    ("_foreign", "_kernels"),
+    ("__init__", "_functional"),
     ("__init__", "_modules"),
+    ("__init__", "torch"),
+    ("_functional", "torch"),
+    ("_modules", "_functional"),
+    ("torch", "_functional"),
     ("__main__", "__init__"),
     ("__main__", "_report"),
     ("__main__", "_pictures"),
@@ -46,6 +52,8 @@ SIDEWAYS = {
 
 OTHERS = {
     ("_kernels", "cupy"),
+    ("torch", "torch"),
+    ("_arrays", "torch"),
     ("_report", "cupy"),
     ("_report", "cuda"),
     ("_pictures", "PIL"),
@@ -55,10 +63,11 @@ OTHERS = {
 
 
 class Import(NamedTuple):
-    """``module`` imports ``target``: one of the package, or the top level of another."""
+    """``module`` imports ``target``: one of the package (``own``), or the top level of another."""
 
     module: str
     target: str
+    own: bool
     late: bool
     """Inside a function."""
 
@@ -82,16 +91,16 @@ def imports(module: str, text: str) -> Iterator[Import]:
         elif isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
             names = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         for name in names:
-            yield Import(module, target(name), node in late)
+            yield Import(module, *target(name), node in late)
 
 
-def target(name: str) -> str:
-    """The package's module that a dotted name lies in, or the top level of another package."""
+def target(name: str) -> tuple[str, bool]:
+    """The package's module that a dotted name lies in, and True; or the top level of another package, and False."""
     top, _, rest = name.partition(".")
     if top != "cupysample":
-        return top
+        return top, False
     first = rest.partition(".")[0]
-    return first if first in LAYER else "__init__"
+    return (first if first in LAYER else "__init__"), True
 
 
 def all_imports() -> list[Import]:
@@ -110,8 +119,8 @@ def test_readme_shows_the_layers() -> None:
 
 def test_imports_go_downward() -> None:
     sideways = set()
-    for module, to, _ in all_imports():
-        if to in LAYER and LAYER[to] >= LAYER[module]:
+    for module, to, own, _ in all_imports():
+        if own and LAYER[to] >= LAYER[module]:
             assert (module, to) in SIDEWAYS, f"{module} imports {to}"
             sideways.add((module, to))
     assert sideways == SIDEWAYS, "listed, but nobody imports it"
@@ -119,11 +128,11 @@ def test_imports_go_downward() -> None:
 
 def test_other_packages_are_imported_where_they_are_needed() -> None:
     others = set()
-    for module, to, late in all_imports():
-        if to in LAYER or to in sys.stdlib_module_names or to == "numpy":
+    for module, to, own, late in all_imports():
+        if own or to in sys.stdlib_module_names or to == "numpy":
             continue
         assert (module, to) in OTHERS, f"{module} imports {to}"
-        assert late or to == "PIL", f"{module} imports {to} outside of a function"
+        assert late or to in ("PIL", "torch"), f"{module} imports {to} outside of a function"
         others.add((module, to))
     assert others == OTHERS, "listed, but nobody imports it"
 
@@ -131,16 +140,23 @@ def test_other_packages_are_imported_where_they_are_needed() -> None:
 def test_every_way_to_import_is_read() -> None:
     text = """
 import cupysample, torch.nn as nn
-from cupysample import _taps, interpolate
+from cupysample import _taps, torch, interpolate
 from cupysample._plan import MODES
 def f():
     import cupy
     importlib.import_module("cuda.pathfinder")
     __import__("PIL")
 """
-    found = [(to, late) for _, to, late in imports("module", text)]
-    early = ["__init__", "torch", "_taps", "__init__", "_plan"]
-    assert found == [(to, False) for to in early] + [(to, True) for to in ("cupy", "cuda", "PIL")]
+    found = [each[1:] for each in imports("module", text)]
+    early = [
+        ("__init__", True),
+        ("torch", False),
+        ("_taps", True),
+        ("torch", True),
+        ("__init__", True),
+        ("_plan", True),
+    ]
+    assert found == [(*to, False) for to in early] + [(to, False, True) for to in ("cupy", "cuda", "PIL")]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

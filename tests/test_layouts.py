@@ -237,43 +237,22 @@ def test_a_large_input_is_not_copied(mode: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64", "bool", "int64"])
-def test_arrays_and_tensors_are_adopted_where_they_lie(dtype: str) -> None:
+def test_arrays_and_tensors_are_read_where_they_lie(dtype: str) -> None:
     t = torch.zeros(4, 3, 6, 8).to(getattr(torch, dtype))
     for view in (t, t.to(memory_format=torch.channels_last), t[1:, :, ::2, 3:], t[:, :1].expand(4, 3, 6, 8)):
-        adopted = _arrays.adopt(view, "input")
-        assert adopted.host is not None
-        assert adopted.address == adopted.host.ctypes.data == view.data_ptr()
-        assert adopted.strides == adopted.host.strides == tuple(s * view.element_size() for s in view.stride())
+        library = _arrays.library(view, "input")
+        assert library.address(view) == library.host(view).ctypes.data == view.data_ptr()
+        strides = tuple(s * view.element_size() for s in view.stride())
+        assert library.layout(view, "input").strides == library.host(view).strides == strides
     x = np.zeros((4, 3, 6, 8), getattr(ml_dtypes, dtype, dtype))
     for array in (x, x[1:, :, ::-2, 3:], x.transpose(3, 1, 0, 2)):
-        adopted = _arrays.adopt(array, "input")
-        assert adopted.host is not None
-        assert adopted.address == adopted.host.ctypes.data == array.ctypes.data
-        assert adopted.strides == adopted.host.strides == array.strides
+        library = _arrays.library(array, "input")
+        assert library.address(array) == library.host(array).ctypes.data == array.ctypes.data
+        assert library.layout(array, "input").strides == library.host(array).strides == array.strides
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tensors
-
-
-def test_tensors_that_require_grad_are_an_error_that_says_what_to_do() -> None:
-    t = torch.from_numpy(noise(2, 3, 5, 7))
-    expected = interpolate(t, 4)
-    for leaf in (t.clone().requires_grad_(), torch.nn.Parameter(t.clone()), t.clone().requires_grad_() * 1):
-        with pytest.raises(NotImplementedError, match=r"input.*requires grad.*input\.detach\(\).*torch\.no_grad\(\)"):
-            interpolate(leaf, 4)
-        with pytest.raises(NotImplementedError, match=r"out.*requires grad"):
-            interpolate(t, 4, out=torch.zeros(2, 3, 4, 4, requires_grad=True))
-        for quiet in (torch.no_grad, torch.inference_mode):
-            with quiet():
-                result = interpolate(leaf, 4)
-            assert torch.equal(result, expected)
-            assert not result.requires_grad
-        assert torch.equal(interpolate(leaf.detach(), 4), expected)
-    with torch.inference_mode():
-        inferred = t.clone()
-        assert torch.equal(interpolate(inferred, 4), expected)
-    assert torch.equal(interpolate(inferred, 4), expected)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
@@ -298,9 +277,9 @@ def test_a_lazy_conjugate_or_negative_is_no_out() -> None:
     assert not out.any()
 
 
-def test_tensors_without_strided_memory_at_hand_are_a_type_error() -> None:
+def test_tensors_without_strides_are_a_type_error() -> None:
     t = torch.zeros(1, 1, 4, 4)
-    for other in (t.to_sparse(), torch.empty(1, 1, 4, 4, device="meta"), t.to_mkldnn()):
+    for other in (t.to_sparse(), t.to_mkldnn()):
         for arguments in ((other, None), (t, other)):
             x, out = arguments
             with pytest.raises(
@@ -392,7 +371,7 @@ def test_out_is_checked() -> None:
     fixed = out.copy()
     fixed.flags.writeable = False
     refused(x, fixed, ValueError, "must be writeable, got a read-only array")
-    refused(x, np.broadcast_to(out[:1], out.shape), ValueError, "must be writeable")
+    refused(x, np.broadcast_to(out[:1], out.shape), ValueError, "elements must not share memory")
     shared = as_strided(out, out.shape, (0, 96, 24, 4), writeable=True)
     refused(x, shared, ValueError, "elements must not share memory")
     refused(t, torch.ones(1, 3, 4, 6).expand(2, 3, 4, 6), ValueError, "elements must not share memory")

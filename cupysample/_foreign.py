@@ -1,0 +1,102 @@
+"""Arrays of other libraries, through DLPack or ``__cuda_array_interface__``: in without a copy, out as they came.
+
+A foreign array is viewed as a NumPy or a CuPy array, wherever it lies; nothing moves between host and device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from cupysample._kernels import import_cupy
+
+HOST = (1, 3)
+"""DLPack's device types of host memory: plain, and pinned by CUDA."""
+
+CUDA = (2, 13)
+"""DLPack's device types of memory that CUDA kernels reach: of a device, and managed."""
+
+FROM_DLPACK = {"tensorflow": "tensorflow.experimental.dlpack"}
+"""Where libraries without ``__array_namespace__`` keep ``from_dlpack``, if not at their top; these take a capsule."""
+
+
+def imported_out(x: Any) -> Any:
+    """Return a view of an array to be written: NumPy keeps the mark of one that is read-only, CuPy does not."""
+    view = imported(x, "out")
+    if not isinstance(view, np.ndarray) and _is_read_only(x):
+        raise ValueError("out: must be writeable, got a read-only array")
+    return view
+
+
+def _is_read_only(x: Any) -> bool:
+    if not hasattr(x, "__dlpack__"):
+        return bool(x.__cuda_array_interface__["data"][1])
+    try:
+        capsule = x.__dlpack__(max_version=(1, 0))
+    except TypeError:  # a producer older than the flag
+        return False
+    name = b"dltensor_versioned"
+    python = ctypes.pythonapi
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    python.PyCapsule_IsValid.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    if not python.PyCapsule_IsValid(capsule, name):
+        return False
+    # struct DLManagedTensorVersioned: version, manager_ctx and deleter are 8 bytes each; then flags, bit 0 read-only.
+    return bool(ctypes.c_uint64.from_address(python.PyCapsule_GetPointer(capsule, name) + 24).value & 1)
+
+
+def imported(x: Any, name: str) -> Any:
+    """Return a view of a foreign array, NumPy's or CuPy's; ``name`` is the argument's, for errors."""
+    try:
+        if not hasattr(x, "__dlpack__"):
+            return import_cupy().asarray(_described(x))
+        kind, index = x.__dlpack_device__()
+        if kind in CUDA:
+            cupy = import_cupy()
+            with cupy.cuda.Device(int(index)):
+                return cupy.from_dlpack(x)
+        if kind in HOST:
+            return _on_host(x)
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        raise BufferError(f"{name}: {_kind(x)} cannot be read without a copy: {error}") from error
+    raise TypeError(f"{name}: must lie in host memory or on a CUDA device, got DLPack's device type {int(kind)}")
+
+
+def _described(x: Any) -> Any:
+    """``__cuda_array_interface__`` forbids stream 0, whose meaning depends on the reader; CuPy does not check."""
+    if x.__cuda_array_interface__.get("stream") == 0:
+        raise ValueError("__cuda_array_interface__: stream 0 is ambiguous; use 1 or 2 for the default streams, or None")
+    return x
+
+
+def _on_host(x: Any) -> Any:
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError):
+        view = np.asarray(x, copy=False) if hasattr(x, "__array__") else None
+        if view is None or view.dtype.name != "bfloat16":  # the one dtype that DLPack has and NumPy's reader lacks
+            raise
+        return view
+
+
+def exported(result: Any, like: Any) -> Any:
+    """Return a NumPy or CuPy array as one of the library of ``like``, as itself where that cannot import arrays."""
+    if hasattr(like, "__array_namespace__"):
+        library = like.__array_namespace__()
+        if getattr(result.dtype, "name", "") == "bfloat16" and isinstance(result, np.ndarray):
+            return library.asarray(result)  # NumPy does not export it
+        return library.from_dlpack(result)
+    top = type(like).__module__.partition(".")[0]
+    if top in FROM_DLPACK:
+        return importlib.import_module(FROM_DLPACK[top]).from_dlpack(result.__dlpack__())
+    from_dlpack = getattr(sys.modules.get(top), "from_dlpack", None)
+    return result if from_dlpack is None else from_dlpack(result)
+
+
+def _kind(x: Any) -> str:
+    return f"{type(x).__module__}.{type(x).__qualname__}"

@@ -1,0 +1,386 @@
+"""torch tensors: autograd, ``torch.func``, ``torch.compile``, autocast; ``nn.Upsample`` replaced in one line.
+
+The only file that imports torch; loaded when a tensor arrives, or by name as ``cupysample.torch``.
+
+A tensor that nobody differentiates, transforms or traces goes straight to the kernels. Otherwise torch must see an
+operator: eagerly an ``autograd.Function``, which alone works under ``torch.func`` and forward-mode AD; while torch
+traces or dispatches to Python, and for meta tensors, an operator of ``torch.library``, which alone can be compiled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from cupysample import _functional, _interpolate
+from cupysample._arrays import is_channels_last
+from cupysample._interpolate import Arguments, ScaleFactor, Size
+
+__all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "patch", "unpatch"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions
+
+
+def interpolate(input: Tensor, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+    """``cupysample.interpolate`` of a tensor."""
+    if has_torch_function_unary(input):
+        named = dict(zip(ARGUMENTS, arguments, strict=True))
+        return handle_torch_function(_functional.interpolate, (input,), input, **named, out=out)
+    return _dispatch(_cast(input, arguments[2]), None, arguments, out)
+
+
+def interpolate_backward(
+    grad_output: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None
+) -> Tensor:
+    """``cupysample.interpolate_backward`` of a tensor."""
+    if has_torch_function_unary(grad_output):
+        named = dict(zip(ARGUMENTS, arguments, strict=True))
+        function = _functional.interpolate_backward
+        return handle_torch_function(function, (grad_output,), grad_output, input_size, **named, out=out)
+    return _dispatch(grad_output, input_size, arguments, out)
+
+
+def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
+    """``cupysample.warmup`` for a tensor."""
+    _interpolate.warmup(_cast(input.detach(), arguments[2]), arguments, out, backward)
+
+
+ARGUMENTS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def _cast(input: Tensor, mode: object) -> Tensor:
+    """Widen the half types to float32 where torch's autocast would: its upsampling on CUDA, its 3-D pool on a CPU."""
+    if input.dtype not in _HALVES or not torch.is_autocast_enabled(input.device.type):
+        return input
+    pools = mode == "area"
+    widened = input.dim() == 5 and pools if input.device.type == "cpu" else not pools
+    return input.float() if widened else input
+
+
+def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Tensor:
+    """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
+    if out is not None:
+        return _into(x, input_size, arguments, out)
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    if torch.compiler.is_compiling() and transformed:
+        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
+    elif _is_traced(x):
+        return _operator(x, input_size, arguments)
+    if transformed or (x.requires_grad and torch.is_grad_enabled()):
+        apply = Resample.apply if torch._C._are_functorch_transforms_active() else _apply
+        result: Tensor = apply(x, input_size, arguments)
+        return result
+    return _run(x, input_size, arguments)
+
+
+def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+    """Straight to the kernels; once ``torch.compile`` is in use, out of its sight, for it would compile NumPy too."""
+    run = _opaque() if "torch._dynamo" in sys.modules else _kernels
+    result: Tensor = run(x, input_size, arguments, out)
+    return result
+
+
+def _kernels(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Any:
+    if x.is_conj() or x.is_neg():
+        x = x.resolve_conj().resolve_neg()
+    if input_size is None:
+        return _interpolate.interpolate(x, arguments, out)
+    return _interpolate.interpolate_backward(x, input_size, arguments, out)
+
+
+_hidden: list[Callable[..., Any]] = []
+
+
+def _opaque() -> Callable[..., Any]:
+    """``_kernels``, which is not for compilers; made late, for it imports them."""
+    if not _hidden:
+        _hidden.append(torch.compiler.disable(_kernels))
+    return _hidden[0]
+
+
+def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tensor:
+    """Resample into ``out``, as torch's own functions do: not differentiable, and seen by autograd's version counter."""
+    tensors = [each for each in (x, out) if isinstance(each, Tensor)]
+    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+        raise RuntimeError(
+            "interpolate(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if any(map(_is_traced, tensors)) or torch._C._are_functorch_transforms_active():
+        raise RuntimeError("interpolate(): functions with out=... arguments can't be transformed, compiled or traced")
+    if isinstance(out, Tensor) and (out.is_conj() or out.is_neg()):
+        raise TypeError("out: must hold its values, got a lazy conjugate or negative of another tensor")
+    _run(x, input_size, arguments, out)
+    if not out.is_inference():
+        torch.autograd.graph.increment_version(out)
+    return out
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether torch wants an operator of its own to record, transform or dispatch."""
+    return (
+        torch.compiler.is_compiling()
+        or x.is_meta
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._get_tracing_state()
+        or torch._C._functorch.is_legacy_batchedtensor(x)  # ``torch.autograd.grad(is_grads_batched=True)``
+        or type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Eager: a function for autograd and torch.func
+
+
+class Resample(torch.autograd.Function):
+    """y = A x, or Aᵀ x where ``input_size`` is given: a linear map, each the gradient of the other."""
+
+    @staticmethod
+    def forward(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+        return _run(x, input_size, arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Any, Arguments], output: Tensor) -> None:  # noqa: ARG004 - torch's
+        x, ctx.input_size, ctx.arguments = inputs
+        ctx.shape = x.shape
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        input_size = ctx.shape if ctx.input_size is None else None
+        return _dispatch(gradients[0], input_size, ctx.arguments, None), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _dispatch(tangents[0], ctx.input_size, ctx.arguments, None)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, input_size: Any, arguments: Arguments) -> tuple[Tensor, int]:
+        return _folded(_dispatch, info.batch_size, in_dims[0], x, input_size, arguments)
+
+
+_apply = super(torch.autograd.Function, Resample).apply
+"""``Resample.apply`` without the inspection of its signature, which takes longer than the rest of a call: 3 us for 17."""
+
+
+def _folded(
+    function: Callable[..., Tensor], extent: int, axis: int, x: Tensor, input_size: Any, arguments: Arguments
+) -> tuple[Tensor, int]:
+    """Resample along a further batch axis, folded into the first."""
+    x = x.movedim(axis, 0)
+    batch = x.shape[1]
+    x = x.flatten(0, 1)
+    if input_size is not None:
+        input_size = (x.shape[0], *input_size[1:])
+    return function(x, input_size, arguments, None).unflatten(0, (extent, batch)), 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Traced: operators
+
+
+_SCHEMA = (
+    "SymInt[]? size, float[]? scale_factor, str mode, bool? align_corners, bool? recompute_scale_factor, "
+    "bool antialias) -> Tensor"
+)
+torch.library.define("cupysample::interpolate", f"(Tensor input, {_SCHEMA}", tags=torch.Tag.pt2_compliant_tag)
+torch.library.define(
+    "cupysample::interpolate_backward",
+    f"(Tensor grad_output, SymInt[] input_size, {_SCHEMA}",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+
+
+def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """Call the operator; one size or factor stands for all axes."""
+    size, scale_factor, *others = arguments
+    if size is not None and not isinstance(size, list | tuple):
+        size = [size] * (x.dim() - 2)
+    if scale_factor is not None and not isinstance(scale_factor, list | tuple):
+        scale_factor = [scale_factor] * (x.dim() - 2)
+    if input_size is None:
+        result: Tensor = torch.ops.cupysample.interpolate(x, size, scale_factor, *others)
+    else:
+        result = torch.ops.cupysample.interpolate_backward(x, input_size, size, scale_factor, *others)
+    return result
+
+
+@torch.library.impl("cupysample::interpolate", ("cpu", "cuda"))
+def _interpolate_op(input: Tensor, *arguments: Any) -> Tensor:
+    return _run(input, None, arguments)
+
+
+@torch.library.impl("cupysample::interpolate_backward", ("cpu", "cuda"))
+def _interpolate_backward_op(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    return _run(grad_output, tuple(input_size), arguments)
+
+
+@torch.library.register_fake("cupysample::interpolate")
+def _interpolate_fake(input: Tensor, *arguments: Any) -> Tensor:
+    size = _size(tuple(input.shape), input.dtype, arguments)
+    shape = (*input.shape[:2], *size)
+    return _like(input, shape, _interpolate.channels_last(input.shape, input.stride(), shape, arguments[2]))
+
+
+@torch.library.register_fake("cupysample::interpolate_backward")
+def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    _size(tuple(input_size), grad_output.dtype, arguments)
+    channels_last = grad_output.dim() > 3 and is_channels_last(grad_output.shape, grad_output.stride())
+    return _like(grad_output, input_size, channels_last)
+
+
+def _size(shape: tuple[Any, ...], dtype: torch.dtype, arguments: Any) -> Any:
+    """Output size for an input of ``shape``: checked where it is made of numbers, an expression where it is symbolic."""
+    size, factors, *_ = arguments
+    if all(isinstance(n, int) for n in (*shape, *(size or ()))):
+        return _interpolate.plan_of(shape, str(dtype).removeprefix("torch."), *arguments).size
+    return size or [torch.sym_int(n * factor) for n, factor in zip(shape[2:], factors, strict=True)]
+
+
+def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    memory_format = formats[x.dim()] if channels_last else torch.contiguous_format
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's
+    ctx.shape = inputs[0].shape
+    ctx.arguments = inputs[-6:]
+
+
+def _interpolate_gradient(ctx: Any, gradient: Tensor) -> Any:
+    return (torch.ops.cupysample.interpolate_backward(gradient, ctx.shape, *ctx.arguments), *[None] * 6)
+
+
+def _interpolate_backward_gradient(ctx: Any, gradient: Tensor) -> Any:
+    return (torch.ops.cupysample.interpolate(gradient, *ctx.arguments), *[None] * 7)
+
+
+torch.library.register_autograd("cupysample::interpolate", _interpolate_gradient, setup_context=_keep)
+torch.library.register_autograd("cupysample::interpolate_backward", _interpolate_backward_gradient, setup_context=_keep)
+
+
+@torch.library.register_vmap("cupysample::interpolate")
+def _interpolate_vmap(info: Any, in_dims: Any, input: Tensor, *arguments: Any) -> tuple[Tensor, int]:
+    return _folded(_dispatch, info.batch_size, in_dims[0], input, None, arguments)
+
+
+@torch.library.register_vmap("cupysample::interpolate_backward")
+def _interpolate_backward_vmap(
+    info: Any, in_dims: Any, grad_output: Tensor, input_size: Any, *arguments: Any
+) -> tuple[Tensor, int]:
+    return _folded(_dispatch, info.batch_size, in_dims[0], grad_output, input_size, arguments)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modules
+
+
+class Upsample(nn.Upsample):
+    """``torch.nn.Upsample`` on cupysample: its arguments, plus ``antialias`` and a list of factors.
+
+    An ``nn.Module`` of torch's own class, so that a model takes it wherever it takes ``nn.Upsample``.
+    """
+
+    antialias = False  # for modules made by torch and patched
+
+    def __init__(
+        self,
+        size: Size | None = None,
+        scale_factor: ScaleFactor | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+        antialias: bool = False,
+    ) -> None:
+        factors = tuple(scale_factor) if isinstance(scale_factor, list) else scale_factor
+        super().__init__(size, factors, mode, align_corners, recompute_scale_factor)
+        self.antialias = antialias
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the resampled input."""
+        return _functional.interpolate(
+            input,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            self.recompute_scale_factor,
+            self.antialias,
+        )
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` shows between the parentheses."""
+        return super().extra_repr() + (", antialias=True" if self.antialias else "")
+
+
+class UpsamplingNearest2d(Upsample):
+    """``torch.nn.UpsamplingNearest2d`` on cupysample: ``mode="nearest"``."""
+
+    def __init__(self, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> None:
+        super().__init__(size, scale_factor, mode="nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """``torch.nn.UpsamplingBilinear2d`` on cupysample: ``mode="bilinear", align_corners=True``."""
+
+    def __init__(self, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> None:
+        super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
+
+
+_OURS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Upsample: Upsample,
+    nn.UpsamplingNearest2d: UpsamplingNearest2d,
+    nn.UpsamplingBilinear2d: UpsamplingBilinear2d,
+}
+_TORCHS = {ours: torchs for torchs, ours in _OURS.items()}
+
+
+def patch(model: nn.Module) -> nn.Module:
+    """Make every ``nn.Upsample`` of a model run on cupysample, in place.
+
+    The modules stay the objects they are, with their hooks and wherever the model holds them; their class changes.
+    Subclasses of your own and calls of ``F.interpolate`` are left alone.
+
+    Returns
+    -------
+    nn.Module
+        The model itself.
+    """
+    return _swap(model, _OURS)
+
+
+def unpatch(model: nn.Module) -> nn.Module:
+    """Give every module back to torch, in place: what ``patch`` did, and modules made here; needed before an export.
+
+    Raises
+    ------
+    ValueError
+        Before anything is changed, where a module does what torch's cannot: it antialiases.
+
+    Returns
+    -------
+    nn.Module
+        The model itself.
+    """
+    for name, module in model.named_modules():
+        if type(module) in _TORCHS and module.antialias:
+            raise ValueError(f"model: {name or 'it'} has antialias=True, which torch.nn.Upsample lacks, got {module}")
+    return _swap(model, _TORCHS)
+
+
+def _swap(model: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> nn.Module:
+    for module in model.modules():
+        if type(module) in classes:
+            module.__class__ = classes[type(module)]
+    return model

@@ -1,0 +1,258 @@
+"""Arrays of other libraries: JAX for real on a CPU, bare producers of DLPack and of ``__cuda_array_interface__``."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import cupysample
+from cupysample import _foreign, _numpy, interpolate, interpolate_backward
+from tests import cases, cupy_on_host
+from tests.cupy_on_host import Driver
+
+CPU, CUDA, PINNED, ROCM = (1, 0), (2, 0), (3, 0), (10, 0)
+
+
+class Bare:
+    """An array of no library: the two methods of DLPack, over NumPy's memory."""
+
+    def __init__(self, values: NDArray[Any], device: tuple[int, int] = CPU) -> None:
+        self.values, self.device = values, device
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.values.__dlpack__(**options)
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Where the NumPy path read and wrote."""
+    seen: list[tuple[int, int]] = []
+    apply = _numpy.apply
+
+    def spy(plan: Any, dtype: str, source: Any, out: Any) -> None:
+        seen.append((source.ctypes.data, out.ctypes.data))
+        apply(plan, dtype, source, out)
+
+    monkeypatch.setattr(_numpy, "apply", spy)
+    return seen
+
+
+def noise(*shape: int, dtype: str = "float32") -> NDArray[Any]:
+    return cases.values(np.random.default_rng(0), shape, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8", "int16", "complex64", "bool"])
+def test_jax(dtype: str, addresses: list[tuple[int, int]]) -> None:
+    """JAX in, JAX out, read where it lies; the same numbers as NumPy's."""
+    values = noise(2, 3, 5, 6, dtype=dtype)
+    mode = "nearest" if dtype == "bool" else "bilinear"
+    x = jnp.asarray(values)
+    y = interpolate(x, size=(7, 4), mode=mode)
+    assert addresses[-1][0] == x.unsafe_buffer_pointer()
+    assert isinstance(y, jax.Array)
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(np.asarray(y), interpolate(values, size=(7, 4), mode=mode))
+    if dtype in cases.FLOATS:
+        g = interpolate_backward(y, x.shape, (7, 4), mode=mode)
+        assert isinstance(g, jax.Array)
+        np.testing.assert_array_equal(np.asarray(g), interpolate_backward(np.asarray(y), x.shape, (7, 4), mode=mode))
+    assert isinstance(cupysample.Upsample(scale_factor=2)(x), jax.Array)
+    cupysample.warmup(x, 3, backward=dtype in cases.FLOATS)
+
+
+def test_jax_arrays_are_read_only() -> None:
+    x = jnp.ones((1, 1, 2, 2))
+    out = jnp.zeros((1, 1, 4, 4))
+    with pytest.raises(ValueError, match="out: must be writeable, got a read-only array"):
+        interpolate(x, 4, out=out)
+    assert not out.any()
+
+
+def test_a_large_array_is_not_copied() -> None:
+    for x in (jnp.ones((1, 3, 2000, 2000)), Bare(np.ones((1, 3, 2000, 2000), np.float32))):
+        interpolate(x, size=1)
+        tracemalloc.start()
+        interpolate(x, size=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 100_000
+
+
+def test_bare_producers(addresses: list[tuple[int, int]]) -> None:
+    """Any strides; NumPy out, for nothing is known of their library; ``out`` is theirs."""
+    base = noise(2, 6, 8, 10)
+    for values in (base, base[:, ::2, 3:], base.transpose(0, 3, 1, 2), np.broadcast_to(base[:, :1], base.shape)):
+        x: Any = Bare(values)
+        y = interpolate(x, size=5, mode="bicubic")
+        assert isinstance(y, np.ndarray)
+        assert addresses[-1][0] == values.ctypes.data
+        np.testing.assert_array_equal(y, interpolate(values, size=5, mode="bicubic"))
+        out: Any = Bare(np.zeros(y.shape, y.dtype))
+        assert interpolate(x, size=5, mode="bicubic", out=out) is out
+        assert addresses[-1][1] == out.values.ctypes.data
+        np.testing.assert_array_equal(out.values, y)
+        with pytest.raises(ValueError, match=r"out: must have shape \(.*\), got \(1, 1\)"):
+            interpolate(x, size=5, out=Bare(np.zeros((1, 1), y.dtype)))
+    overlapping: Any = Bare(base)
+    with pytest.raises(ValueError, match="out: must not overlap the input"):
+        interpolate(overlapping, scale_factor=1, out=overlapping)
+
+
+def test_read_only_producers_are_respected() -> None:
+    x, out = Bare(noise(1, 1, 2, 2)), Bare(np.zeros((1, 1, 4, 4), np.float32))
+    out.values.flags.writeable = False
+    with pytest.raises(ValueError, match="out: must be writeable"):
+        interpolate(x, 4, out=out)
+    x.values.flags.writeable = False
+    assert interpolate(x, 4).shape == (1, 1, 4, 4)  # type: ignore[attr-defined]
+
+
+def test_pinned_memory_is_host_memory() -> None:
+    class Pinned(Bare):
+        def __dlpack__(self, **options: Any) -> Any:
+            return self.values.__dlpack__(**options)
+
+    x = Pinned(noise(1, 1, 2, 2), PINNED)
+    assert isinstance(interpolate(x, 4), np.ndarray)
+
+
+def test_bad_producers_are_clear_errors() -> None:
+    """Argument, rule, what came; the producer's own words are kept."""
+
+    class Refusing(Bare):
+        def __dlpack__(self, **options: Any) -> Any:
+            raise BufferError("the stream is gone")
+
+    values = noise(1, 1, 2, 2)
+    with pytest.raises(BufferError, match=r"^input: .*Refusing cannot be read without a copy: the stream is gone$"):
+        interpolate(Refusing(values), 4)
+    with pytest.raises(BufferError, match=r"^grad_output: .*Refusing cannot be read"):
+        interpolate_backward(Refusing(values), (1, 1, 4, 4), 2)
+    with pytest.raises(BufferError, match=r"^out: .*Refusing cannot be read"):
+        interpolate(Bare(values), 4, out=Refusing(values))
+    with pytest.raises(
+        TypeError, match=r"^input: must lie in host memory or on a CUDA device, got DLPack's device type 10"
+    ):
+        interpolate(Bare(values, ROCM), 4)
+    with pytest.raises(TypeError, match=r"input: must be a numpy.ndarray, .* with __dlpack__, .* got builtins.type"):
+        interpolate(Bare, 4)
+    big: Any = values.astype(">f4")
+    with pytest.raises(BufferError, match=r"^input: .*Bare cannot be read without a copy: DLPack only supports native"):
+        interpolate(Bare(big), 4)
+    with pytest.raises(NotImplementedError, match="Got 3D input, but bilinear mode needs 4D input"):
+        interpolate(Bare(values[0]), 4, mode="bilinear")
+
+
+def test_out_is_of_the_inputs_kind() -> None:
+    values = noise(1, 1, 2, 2)
+    with pytest.raises(TypeError, match=r"^out: must be a numpy\.ndarray"):
+        interpolate(values, 4, out=Bare(np.zeros((1, 1, 4, 4), np.float32)))
+
+
+def test_libraries_without_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``from_dlpack`` at the library's top level, or in TensorFlow's own place, where it takes a capsule."""
+    library: Any = types.ModuleType("paddle")
+    library.from_dlpack = lambda x: ("paddle", x)
+    monkeypatch.setitem(sys.modules, "paddle", library)
+    place: Any = types.ModuleType("tensorflow.experimental.dlpack")
+    place.from_dlpack = lambda capsule: ("tensorflow", type(capsule).__name__)
+    for name in ("tensorflow", "tensorflow.experimental"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "tensorflow.experimental.dlpack", place)
+    values = noise(1, 1, 2, 2)
+    paddle = type("Tensor", (Bare,), {"__module__": "paddle.base"})(values)
+    name, result = interpolate(paddle, 4)
+    assert name == "paddle"
+    np.testing.assert_array_equal(result, interpolate(values, 4))
+    tensorflow = type("EagerTensor", (Bare,), {"__module__": "tensorflow.python.framework.ops"})(values)
+    assert interpolate(tensorflow, 4) == ("tensorflow", "PyCapsule")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On a device
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    with cupy_on_host.installed() as (_, driver):
+        yield driver
+
+
+class OnDevice(Bare):
+    """A producer whose memory is the stand-in's device memory."""
+
+    def __init__(self, values: NDArray[Any], index: int = 0) -> None:
+        super().__init__(values, (2, index))
+
+
+class Described:
+    """Numba's and RMM's kind: ``__cuda_array_interface__`` and nothing else."""
+
+    def __init__(self, values: NDArray[Any], **more: Any) -> None:
+        self.values = values
+        self.__cuda_array_interface__ = values.__array_interface__ | {"version": 3} | more
+
+
+@pytest.mark.host
+def test_device_memory_stays_where_it_is(driver: Driver) -> None:
+    """One launch on the producer's device, its addresses; a CuPy array out."""
+    values = noise(1, 2, 4, 5)
+    expected = interpolate(values, 7, mode="bilinear")
+    for index, x in ((0, OnDevice(values)), (2, OnDevice(values, 2)), (0, Described(values))):
+        launched = len(driver.launched)
+        y: Any = interpolate(x, 7, mode="bilinear")
+        assert isinstance(y, cupy_on_host.Array)
+        assert y.device.id == index
+        assert [launch[1] for launch in driver.launched[launched:]] == [index]
+        np.testing.assert_allclose(y.values, expected, atol=1e-6)
+    assert driver.device == 0
+
+
+@pytest.mark.host
+def test_device_memory_marked_read_only_is_not_written(driver: Driver) -> None:
+    """CuPy's own reader drops the mark; DLPack 1.0's flag and the other interface's are read here."""
+    x = OnDevice(noise(1, 1, 2, 2))
+    for values in (np.zeros((1, 1, 4, 4), np.float32), np.zeros((1, 1, 4, 4), np.float32)):
+        for out in (OnDevice(values), Described(values)):
+            out.values.flags.writeable = True
+            assert interpolate(x, 4, out=out) is out
+            launched = len(driver.launched)
+            out.values.flags.writeable = False
+            fixed = out if isinstance(out, OnDevice) else Described(values)
+            with pytest.raises(ValueError, match="out: must be writeable, got a read-only array"):
+                interpolate(x, 4, out=fixed)
+            assert len(driver.launched) == launched
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures("driver")
+def test_a_stream_that_means_two_things_is_refused() -> None:
+    values = noise(1, 2, 4, 5)
+    with pytest.raises(BufferError, match=r"^input: .*Described cannot be read .*stream 0 is ambiguous"):
+        interpolate(Described(values, stream=0), 7)
+    assert isinstance(interpolate(Described(values, stream=1), 7), cupy_on_host.Array)
+
+
+def test_device_memory_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    for x in (OnDevice(noise(1, 1, 2, 2)), Described(noise(1, 1, 2, 2))):
+        with pytest.raises(BufferError, match=r"^input: .* with CuPy, which cannot be imported .*cupysample\[cuda12\]"):
+            interpolate(x, 4)
+
+
+def test_results_that_a_library_cannot_import_are_not_lost() -> None:
+    """No ``from_dlpack``: NumPy's array."""
+    result = noise(1, 1, 2, 2)
+    assert _foreign.exported(result, Bare(result)) is result

@@ -1,0 +1,526 @@
+"""Tensors of torch: autograd in every form, ``torch.func``, ``torch.compile``, autocast, modules.
+
+The reference is the plain call, which other tests hold to the definition; here the question is what torch makes of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.library import opcheck
+
+import cupysample
+import cupysample.torch
+from cupysample import interpolate, interpolate_backward
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own use of it
+
+MODES: dict[int, list[tuple[str, bool]]] = {
+    1: [("nearest", False), ("nearest-exact", False), ("linear", False), ("cubic", True), ("area", False)],
+    2: [("nearest", False), ("bilinear", False), ("bicubic", False), ("bilinear", True), ("lanczos", True)],
+    3: [("nearest-exact", False), ("trilinear", False), ("tricubic", False), ("trilinear", True), ("area", False)],
+}
+CALLS: list[dict[str, Any]] = [
+    {"size": (4, 3, 7)[:dimensions] if dimensions > 1 else 4, "mode": mode, "antialias": antialias}
+    for dimensions, modes in MODES.items()
+    for mode, antialias in modes
+] + [
+    {"scale_factor": 1.7, "mode": "bicubic"},
+    {"scale_factor": (0.6, 2), "mode": "bilinear", "recompute_scale_factor": True},
+    {"size": [9, 2], "mode": "bilinear", "align_corners": True},
+]
+IDS = ["-".join(str(v) for v in call.values()) for call in CALLS]
+
+
+def dimensions_of(call: dict[str, Any]) -> int:
+    """The number of spatial axes that a row of CALLS is for."""
+    size = call.get("size", (0, 0))
+    return len(size) if isinstance(size, list | tuple) else 1
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def input_for(call: dict[str, Any], dtype: torch.dtype = torch.float64) -> Tensor:
+    return noise(2, 2, *(5, 4, 3)[: dimensions_of(call)], dtype=dtype)
+
+
+@pytest.fixture
+def compiler() -> Iterator[None]:
+    """What other tests compiled is forgotten."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Derivatives
+
+
+@pytest.mark.parametrize("call", CALLS, ids=IDS)
+def test_gradcheck(call: dict[str, Any]) -> None:
+    """First and second derivatives, backward and forward, batched: to finite differences at torch's own tolerance."""
+    x = input_for(call).requires_grad_()
+    function = lambda x: interpolate(x, **call)  # noqa: E731
+    assert gradcheck(function, (x,), check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True)
+    assert gradgradcheck(function, (x,), check_fwd_over_rev=True)
+    g = function(x).detach().requires_grad_()
+    assert gradcheck(lambda g: interpolate_backward(g, x.shape, **call), (g,), check_forward_ad=True)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=IDS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.complex64])
+def test_the_gradient_is_interpolate_backward(call: dict[str, Any], dtype: torch.dtype) -> None:
+    """To the bit, in any layout, through nodes before and after."""
+    plain = input_for(call, dtype)
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(plain.ndim, torch.contiguous_format)
+    for x in (plain, plain.to(memory_format=last), plain.repeat(1, 1, 2, *[1] * (plain.ndim - 3))[:, :, ::2]):
+        leaf = x.detach().requires_grad_()
+        y = interpolate(leaf, **call)
+        g = noise(*y.shape, dtype=torch.complex64 if dtype.is_complex else torch.float32).to(dtype)
+        y.backward(g)
+        assert leaf.grad is not None
+        assert torch.equal(y, interpolate(x, **call))
+        assert torch.equal(leaf.grad, interpolate_backward(g, x.shape, **call))
+        assert leaf.grad.dtype == dtype
+
+
+def test_no_gradient_no_graph() -> None:
+    x = noise(1, 2, 4, 4).requires_grad_()
+    for quiet in (torch.no_grad, torch.inference_mode):
+        with quiet():
+            assert not interpolate(x, 3).requires_grad
+    assert not interpolate(x.detach(), 3).requires_grad
+    assert interpolate(x, 3).requires_grad
+    assert interpolate(nn.Parameter(x.detach()), 3).requires_grad
+    integers = torch.arange(16).view(1, 1, 4, 4)
+    assert interpolate(integers, 8).dtype == torch.int64
+    with torch.inference_mode():
+        inferred = x.detach().clone()
+        assert interpolate(inferred, 3).is_inference()
+    assert torch.equal(interpolate(inferred, 3), interpolate(x, 3))
+
+
+def test_expanded_gradients() -> None:
+    """The gradient of a sum is one number with strides of zero."""
+    x = noise(2, 3, 4, 5).requires_grad_()
+    interpolate(x, (7, 3), mode="bicubic").sum().backward()
+    assert x.grad is not None
+    ones = torch.ones(2, 3, 7, 3, dtype=x.dtype)
+    assert torch.equal(x.grad, interpolate_backward(ones, x.shape, (7, 3), mode="bicubic"))
+
+
+@pytest.mark.parametrize("call", CALLS, ids=IDS)
+def test_torch_func(call: dict[str, Any]) -> None:
+    """grad, vjp, jvp, vmap over any axis, and their compositions."""
+    x = input_for(call)
+    function = lambda x: interpolate(x, **call)  # noqa: E731
+    y = function(x)
+    cost = lambda x: function(x).square().sum()  # noqa: E731
+    expected = interpolate_backward(2 * y, x.shape, **call)
+    torch.testing.assert_close(torch.func.grad(cost)(x), expected)
+    torch.testing.assert_close(torch.func.vjp(function, x)[1](2 * y)[0], expected)
+    value, tangent = torch.func.jvp(function, (x,), (3 * x,))
+    assert torch.equal(value, y)
+    torch.testing.assert_close(tangent, 3 * y)
+    stack = torch.stack([x, -x, 2 * x])
+    for axis in range(3):
+        batched = torch.func.vmap(function, in_dims=axis)(stack.movedim(0, axis))
+        torch.testing.assert_close(batched, torch.stack([y, -y, 2 * y]))
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(cost))(stack)[2], 2 * expected)
+    small = x[:1, :1]
+    jacobian = torch.func.jacrev(function)(small)
+    torch.testing.assert_close(torch.func.jacfwd(function)(small), jacobian)
+    assert torch.func.hessian(cost)(small).shape == (*small.shape, *small.shape)
+
+
+def test_forward_mode() -> None:
+    x = noise(1, 2, 4, 5)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, 2 * x)
+        value, tangent = forward_ad.unpack_dual(interpolate(dual, (3, 9), mode="bilinear"))
+    assert tangent is not None
+    torch.testing.assert_close(tangent, 2 * value)
+
+
+def test_lazy_conjugates_have_gradients() -> None:
+    z = noise(1, 2, 4, 5, dtype=torch.complex128).requires_grad_()
+    assert z.conj().is_conj()
+    assert gradcheck(lambda z: interpolate(z.conj(), (3, 9), mode="bilinear"), (z,))
+
+
+def test_subclasses_and_function_modes() -> None:
+    """Tensor subclasses come back as such; a mode of ``__torch_function__`` sees the call."""
+
+    class Named(Tensor):
+        pass
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(function)
+            return function(*args, **(kwargs or {}))
+
+    seen: list[Any] = []
+    x = noise(1, 1, 2, 2)
+    assert type(interpolate(x.as_subclass(Named), scale_factor=2)) is Named
+    assert type(interpolate_backward(x.as_subclass(Named), (1, 1, 3, 3), 2)) is Named
+    with Mode():
+        interpolate(x, scale_factor=2)
+        interpolate_backward(x, (1, 1, 3, 3), 2)
+    assert [each for each in seen if each in (interpolate, interpolate_backward)] == [interpolate, interpolate_backward]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# out=
+
+
+def test_out_of_a_tensor() -> None:
+    """Not differentiable, as in torch; autograd notices that it was written."""
+    x, out = noise(1, 2, 3, 3), noise(1, 2, 6, 6)
+    version = out._version
+    assert interpolate(x, scale_factor=2, out=out) is out
+    assert out._version == version + 1
+    leaf = x.clone().requires_grad_()
+    for wrong in ({"input": leaf, "out": out}, {"input": x, "out": out.clone().requires_grad_()}):
+        with pytest.raises(
+            RuntimeError, match=r"functions with out=\.\.\. arguments don't support automatic different"
+        ):
+            interpolate(scale_factor=2, **wrong)
+    with torch.no_grad():
+        interpolate(leaf, scale_factor=2, out=out)
+    with pytest.raises(RuntimeError, match=r"functions with out=\.\.\. arguments can't be transformed"):
+        torch.func.vmap(lambda x: interpolate(x, scale_factor=2, out=out))(x[None])
+    with torch.inference_mode():
+        inferred = torch.empty(1, 2, 6, 6, dtype=x.dtype)
+        interpolate(x, scale_factor=2, out=inferred)
+    assert torch.equal(inferred, out)
+
+
+def test_a_saved_tensor_that_was_overwritten_is_noticed() -> None:
+    w = noise(1, 1, 4, 4).requires_grad_()
+    saved = noise(1, 1, 4, 4)
+    y = (w * saved).sum()
+    interpolate(noise(1, 1, 2, 2), scale_factor=2, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Compiled, traced, exported
+
+
+@pytest.mark.parametrize("call", CALLS, ids=IDS)
+def test_opcheck(call: dict[str, Any]) -> None:
+    """Schema, autograd, fake tensors and dynamic shapes of both operators, for contiguous and channels_last inputs."""
+    x = input_for(call)
+    factor, size = call.get("scale_factor"), call.get("size")
+    axes = dimensions_of(call)
+    arguments = (
+        None if size is None else list(size) if isinstance(size, list | tuple) else [size],
+        None if factor is None else [float(f) for f in (factor if isinstance(factor, tuple) else [factor] * axes)],
+        call["mode"],
+        call.get("align_corners"),
+        call.get("recompute_scale_factor"),
+        call.get("antialias", False),
+    )
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
+    for each in (x, x.to(memory_format=last)):
+        opcheck(torch.ops.cupysample.interpolate.default, (each.detach().requires_grad_(), *arguments))
+        y = interpolate(each, **call).requires_grad_()
+        opcheck(torch.ops.cupysample.interpolate_backward.default, (y, list(x.shape), *arguments))
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("call", CALLS[::3], ids=IDS[::3])
+def test_compile(call: dict[str, Any]) -> None:
+    """One graph, forward and backward; same bits, same strides."""
+    function = lambda x: interpolate(x * 2, **call) + 1  # noqa: E731
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    x = input_for(call, torch.float32)
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
+    for each in (x, x.to(memory_format=last)):
+        a, b = (each.detach().requires_grad_() for _ in range(2))
+        y, expected = compiled(a), function(b)
+        assert torch.equal(y, expected)
+        assert y.stride() == expected.stride()
+        y.square().sum().backward()
+        expected.square().sum().backward()
+        assert a.grad is not None
+        assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_compile_with_inductor() -> None:
+    function = lambda x: interpolate(x * 2, scale_factor=2, mode="bilinear") + 1  # noqa: E731
+    x = noise(1, 2, 5, 6, dtype=torch.float32)
+    torch.testing.assert_close(torch.compile(function, fullgraph=True)(x), function(x))
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, _: interpolate(x, scale_factor=2.0, mode="bilinear"),
+        lambda x, size: interpolate(x, size=size, mode="bilinear", antialias=True),
+        lambda x, size: interpolate(x, size=size[0], mode="bicubic"),
+        lambda x, _: interpolate(x[:, :, 1:], size=x.shape[2:]),
+    ],
+    ids=["scale", "sizes", "size", "symbolic"],
+)
+def test_thirty_sizes_are_at_most_two_graphs(function: Callable[..., Tensor]) -> None:
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    for n in range(30):
+        x, size = noise(2, 3, 6 + n, 40 - n), (3 + 2 * n, 90 - n)
+        y, expected = compiled(x, size), function(x, size)
+        assert torch.equal(y, expected)
+        assert y.stride() == expected.stride()
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.usefixtures("compiler")
+def test_transforms_under_compile_are_right() -> None:
+    """What the operator cannot do is done outside of the graph, never wrong."""
+    x = noise(1, 2, 4, 4)
+    function = lambda x: interpolate(x, scale_factor=2, mode="bilinear")  # noqa: E731
+    cost = lambda x: function(x).square().sum()  # noqa: E731
+    for transformed in (
+        torch.func.grad(cost),
+        lambda x: torch.func.jvp(function, (x,), (3 * x,))[1],
+        lambda x: torch.func.vmap(torch.func.grad(cost))(x[None]),
+    ):
+        torch.testing.assert_close(torch.compile(transformed, backend="aot_eager")(x), transformed(x))
+    with forward_ad.dual_level():
+        dual = torch.compile(function, backend="aot_eager")(forward_ad.make_dual(x, 3 * x))
+        tangent = forward_ad.unpack_dual(dual).tangent
+    assert tangent is not None
+    torch.testing.assert_close(tangent, function(3 * x))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_errors_under_compile_are_the_calls_own() -> None:
+    compiled = torch.compile(lambda x: interpolate(x, 4, mode="bilinear"), backend="eager")
+    with pytest.raises(NotImplementedError, match="Got 3D input, but bilinear mode needs 4D input"):
+        compiled(noise(1, 1, 4))
+
+
+def test_meta_fake_traced_and_exported() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    x = noise(1, 2, 4, 5, dtype=torch.float32)
+    function = lambda x: interpolate(x, scale_factor=2, mode="bilinear")  # noqa: E731
+    meta = function(x.to("meta").to(memory_format=torch.channels_last))
+    assert meta.is_meta
+    assert meta.shape == (1, 2, 8, 10)
+    assert meta.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match="only one of size or scale_factor"):
+        interpolate(x.to("meta"), 3, 2)
+    with FakeTensorMode():
+        assert function(torch.empty(1, 2, 4, 5)).shape == (1, 2, 8, 10)
+    traced = torch.jit.trace(function, (x,))
+    assert torch.equal(traced(3 * x), function(3 * x))
+    exported = torch.export.export(cupysample.torch.Upsample(scale_factor=2.0), (x,))
+    assert torch.ops.cupysample.interpolate.default in [node.target for node in exported.graph.nodes]
+    assert torch.equal(exported.module()(x), interpolate(x, scale_factor=2))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Autocast
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8])
+def test_autocast_gives_torchs_dtype(dtype: torch.dtype) -> None:
+    """On a CPU torch widens one of these: area in 3-D."""
+    for dimensions, mode in [(1, "nearest"), (1, "linear"), (1, "area"), (2, "bilinear"), (2, "area"), (3, "area")]:
+        if dtype == torch.uint8 and mode != "nearest":
+            continue
+        x = torch.ones(1, 2, *[4] * dimensions).to(dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            y, expected = (each(x, scale_factor=2, mode=mode) for each in (interpolate, F.interpolate))
+        assert y.dtype == expected.dtype, mode
+
+
+def test_gradients_of_widened_inputs() -> None:
+    x = torch.ones(1, 1, 4, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        interpolate(x, scale_factor=2, mode="area").sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == torch.bfloat16
+    assert torch.equal(x.grad, torch.full_like(x, 8))
+
+
+def test_autocast_on_cuda_widens_upsampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ATen/autocast_mode.h``: every upsample operator is float32 there, the pools behind area are not."""
+
+    class Cuda:
+        dtype, device = torch.float16, torch.device("cuda")
+
+        def dim(self) -> int:
+            return 4
+
+        def float(self) -> str:
+            return "widened"
+
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
+    tensor: Any = Cuda()
+    for mode in cupysample._plan.MODES:
+        widened = cupysample.torch._cast(tensor, mode)
+        assert (widened == "widened") == (mode != "area")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modules
+
+
+class Net(nn.Module):
+    """Upsampling modules in every place a model keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.blocks = nn.ModuleList([nn.Conv2d(2, 2, 1), nn.UpsamplingNearest2d(size=(12, 9))])
+        self.shared = self.up
+        self.last = nn.Sequential(nn.UpsamplingBilinear2d(scale_factor=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.up(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.last(x)
+
+
+def test_patch_and_unpatch() -> None:
+    """In place and back: the same objects, parameters, hooks, results."""
+    model = Net()
+    x = noise(1, 2, 3, 4, dtype=torch.float32)
+    expected = model(x)
+    before, text = list(model.modules()), repr(model)
+    seen = []
+    model.up.register_forward_hook(lambda *_: seen.append(1))
+    assert cupysample.torch.patch(model) is model
+    assert list(model.modules()) == before
+    assert repr(model) == text
+    assert {type(each).__module__ for each in before if isinstance(each, nn.Upsample)} == {"cupysample.torch"}
+    torch.testing.assert_close(model(x), expected)
+    assert len(seen) == 2
+    assert isinstance(cupysample.torch.patch(nn.Upsample(scale_factor=2)), cupysample.torch.Upsample)
+    assert cupysample.torch.unpatch(model) is model
+    assert {type(each).__module__ for each in before if isinstance(each, nn.Upsample)} == {
+        "torch.nn.modules.upsampling"
+    }
+    assert torch.equal(model(x), expected)
+
+
+def test_patch_leaves_subclasses_alone() -> None:
+    class Mine(nn.Upsample):
+        pass
+
+    model = nn.Sequential(Mine(scale_factor=2), nn.Upsample(scale_factor=2))
+    cupysample.torch.patch(model)
+    assert [type(each) for each in model] == [Mine, cupysample.torch.Upsample]
+
+
+def test_unpatch_refuses_what_torch_cannot_do() -> None:
+    model = nn.Sequential(cupysample.torch.Upsample(size=3), cupysample.torch.Upsample(size=3, antialias=True))
+    with pytest.raises(ValueError, match=r"^model: 1 has antialias=True, which torch.nn.Upsample lacks"):
+        cupysample.torch.unpatch(model)
+    assert all(type(each) is cupysample.torch.Upsample for each in model)
+
+
+def test_modules_are_nn_modules() -> None:
+    """``nn.Upsample`` and more: arguments, ``repr``, copies, pickles, state."""
+    up = cupysample.torch.Upsample(scale_factor=[1.5, 2], mode="bicubic", antialias=True)
+    assert isinstance(up, nn.Upsample)
+    assert repr(up) == "Upsample(scale_factor=(1.5, 2.0), mode='bicubic', antialias=True)"
+    assert repr(cupysample.torch.UpsamplingBilinear2d(3)) == repr(nn.UpsamplingBilinear2d(3))
+    x = noise(1, 1, 4, 4)
+    for each in (up, copy.deepcopy(up), pickle.loads(pickle.dumps(up))):
+        assert torch.equal(each(x), interpolate(x, None, (1.5, 2.0), "bicubic", antialias=True))
+    for ours, theirs in (
+        (cupysample.torch.UpsamplingNearest2d(scale_factor=3), nn.UpsamplingNearest2d(scale_factor=3)),
+        (cupysample.torch.UpsamplingBilinear2d((7, 2)), nn.UpsamplingBilinear2d((7, 2))),
+    ):
+        torch.testing.assert_close(ours(x), theirs(x))
+    assert torch.equal(cupysample.Upsample(scale_factor=2)(x), interpolate(x, scale_factor=2))
+
+
+def test_loaded_by_name_or_by_the_first_tensor() -> None:
+    """``cupysample.torch`` imports torch; nothing else does, and nothing imports its compiler."""
+    program = """
+import sys, cupysample
+assert "torch" not in sys.modules
+import numpy, torch
+cupysample.interpolate(numpy.ones((1, 1, 2)), 4)
+assert "cupysample.torch" not in sys.modules
+cupysample.interpolate(torch.ones(1, 1, 2), 4)
+assert "cupysample.torch" in sys.modules and "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    program = """
+import cupysample, torch
+compiled = torch.compile(lambda x: cupysample.interpolate(x, 4), fullgraph=True, backend="eager")
+assert compiled(torch.ones(1, 1, 2)).shape == (1, 1, 4)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    program = "import sys, cupysample; cupysample.torch.Upsample; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match="module 'cupysample' has no attribute 'tensorflow'"):
+        cupysample.tensorflow  # noqa: B018
+
+
+def test_threads_of_torch_are_obeyed() -> None:
+    """The same bits under any limit, and no thread is started: the work is done by the caller's."""
+    import threading
+
+    x = noise(2, 8, 64, 64, dtype=torch.float32)
+    before, threads = torch.get_num_threads(), threading.active_count()
+    try:
+        results = []
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            results.append(interpolate(x, scale_factor=2, mode="bicubic"))
+            assert threading.active_count() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*results)
+
+
+def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels read a tensor's own memory and write the result's: pointers, whatever the strides and dtype."""
+    from cupysample import _numpy
+
+    seen: list[tuple[int, int]] = []
+    apply = _numpy.apply
+
+    def spy(plan: Any, dtype: str, source: Any, out: Any) -> None:
+        seen.append((source.ctypes.data, out.ctypes.data))
+        apply(plan, dtype, source, out)
+
+    monkeypatch.setattr(_numpy, "apply", spy)
+    base = noise(4, 3, 6, 8, dtype=torch.float32)
+    for dtype in (torch.float32, torch.bfloat16, torch.complex64, torch.uint8):
+        for x in (
+            base,
+            base.to(memory_format=torch.channels_last),
+            base[1:, :, ::2, 3:],
+            base[:, :1].expand(4, 3, 6, 8),
+        ):
+            t = x.to(dtype) if dtype != x.dtype else x
+            y = interpolate(t, size=(5, 5))
+            assert seen[-1] == (t.data_ptr(), y.data_ptr())
+            if t.is_floating_point() or t.is_complex():
+                t = t.detach().requires_grad_()
+                y = interpolate(t, size=(5, 5))
+                assert seen[-1] == (t.data_ptr(), y.data_ptr())
