@@ -1,0 +1,104 @@
+"""Host time of a warm call on a tiny array: ours beside torch's for the same call, in one run.
+
+On a GPU the kernels take less time than the host does, so that the time until a call returns is the host's, the driver's
+launch included. ``--stub`` is for CuPy on a driver that does nothing, see README.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cupysample
+from bench.machines import Call, Machine
+from bench.record import Record
+
+SHAPE = (1, 3, 8, 8)
+CALLS: dict[str, dict[str, Any]] = {
+    "nearest": {"scale_factor": 2},
+    "bilinear": {"scale_factor": 2, "mode": "bilinear"},
+    "bilinear-size": {"size": (16, 16), "mode": "bilinear"},
+    "bicubic": {"scale_factor": 2, "mode": "bicubic"},
+    "antialias": {"size": (4, 4), "mode": "bilinear", "antialias": True},
+}
+ROUNDS, REPEATS = 41, 100
+
+
+@pytest.fixture(params=CALLS)
+def name(request: pytest.FixtureRequest) -> str:
+    called: str = request.param
+    return called
+
+
+@pytest.fixture
+def calls(name: str, machine: Machine, request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Call, Call]]]:
+    """Ours and torch's, for an array, a tensor and a tensor that requires grad."""
+    torch = importlib.import_module("torch")
+    interpolate = torch.nn.functional.interpolate
+    arguments = CALLS[name]
+    values = np.random.default_rng(0).random(SHAPE, np.float32)
+    array = machine.put(values)
+    stub = request.config.getoption("--stub")
+    tensor = torch.from_numpy(values) if stub else machine.tensor(array)
+    leaf = tensor.clone().requires_grad_()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    library = type(array).__module__.partition(".")[0]
+    pretence: Any = nullcontext()
+    if stub:
+        from tests.cupy_on_host import tensors_on
+
+        pretence = tensors_on(0, stream=0)
+    with pretence:
+        yield {
+            kind: (partial(cupysample.interpolate, x, **arguments), partial(interpolate, y, **arguments))
+            for kind, x, y in ((library, array, tensor), ("torch", tensor, tensor), ("torch, grad", leaf, leaf))
+        }
+    torch.set_num_threads(threads)
+
+
+def host_us(calls: list[Call], machine: Machine) -> list[float]:
+    """Microseconds until each call returns: medians of rounds in which they take turns."""
+    rounds: list[list[float]] = []
+    for _ in range(ROUNDS):
+        rounds.append([])
+        for call in calls:
+            start = time.perf_counter()
+            for _ in range(REPEATS):
+                call()
+            rounds[-1].append((time.perf_counter() - start) / REPEATS * 1e6)
+            machine.wait()
+    return [median(column) for column in zip(*rounds, strict=True)]
+
+
+def test_overhead(
+    name: str,
+    calls: dict[str, tuple[Call, Call]],
+    machine: Machine,
+    results: Record | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flat = [call for pair in calls.values() for call in pair]
+    for call in flat:
+        call()
+    times = host_us(flat, machine)
+    for kind, ours, theirs in zip(calls, times[::2], times[1::2], strict=True):
+        row = {
+            "call": name,
+            "array": kind,
+            "host_us": round(ours, 2),
+            "torch_us": round(theirs, 2),
+            "ratio": round(ours / theirs, 2),
+        }
+        if results is not None:
+            results.append("overhead", row)
+        with capsys.disabled():
+            print(f"\n{name:14} {kind:12} {ours:8.2f} us, torch {theirs:6.2f} us: {ours / theirs:5.2f}x", end="")
