@@ -1,8 +1,7 @@
 // taps.cuh: a row of an axis' matrix: the window a thread reads and its weights.
 //
 // From tables in memory (CS_COMPUTED 0), or computed where an axis is too long for a table: of the matrix itself (1) or of
-// its transpose (2). The computed rows are those
-// of cupysample/_taps.py, rounding by rounding; only the sine of lanczos is another implementation's.
+// its transpose (2). The computed rows are those of cupysample/_taps.py, rounding by rounding.
 #pragma once
 
 #if CS_MEAN
@@ -47,13 +46,31 @@ __device__ T keys_cubic(T x, T a) {
     return T(0);
 }
 
+// sin(pi x): Taylor's series about the nearest integer, as sine() of cupysample/_filters.py has it, step by step.
+__device__ inline double sine(double x) {
+    const double n = rint(x), r = plus(x, -n), rr = times(r, r);
+    double s = 5.392664662608129e-10;
+    s = plus(times(s, rr), -2.2948428997269873e-08);
+    s = plus(times(s, rr), 7.952054001475513e-07);
+    s = plus(times(s, rr), -2.1915353447830217e-05);
+    s = plus(times(s, rr), 0.00046630280576761255);
+    s = plus(times(s, rr), -0.0073704309457143504);
+    s = plus(times(s, rr), 0.08214588661112823);
+    s = plus(times(s, rr), -0.5992645293207921);
+    s = plus(times(s, rr), 2.5501640398773455);
+    s = plus(times(s, rr), -5.16771278004997);
+    s = plus(times(s, rr), 3.141592653589793);
+    s = times(s, r);
+    return (long long)n & 1 ? -s : s;
+}
+
 // sinc(x) sinc(x/3), in double, rounded once.
 template <typename T>
 __device__ T lanczos(T x) {
     if (x == T(0)) return T(1);
     if (fabs(x) >= T(3)) return T(0);
     const double near = x, far = double(x) / 3.0, pi = 3.141592653589793;
-    return T(times(sinpi(near) / times(pi, near), sinpi(far) / times(pi, far)));  // sin() would reserve local memory
+    return T(times(sine(near) / times(pi, near), sine(far) / times(pi, far)));
 }
 
 // Half away from zero, as torch and Pillow round fixed-point weights. The product is exact.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,22 @@ def test_taps_of_any_phase_sum_to_one(name: str) -> None:
 )
 def test_known_values(name: str, x: float, value: float) -> None:
     assert FILTERS[name].weight(np.array([x]))[0] == pytest.approx(value, rel=1e-14)
+
+
+def test_sine() -> None:
+    """sin(pi x): exactly 0 at integers, odd, and the C library's sine of the nearest argument within 2 ulp."""
+    assert not _filters.sine(np.arange(-3.0, 4.0)).any()
+    x = np.random.default_rng(0).uniform(-3, 3, 100_000)
+    np.testing.assert_array_equal(_filters.sine(-x), -_filters.sine(x))
+    r = x - np.rint(x)
+    expected = np.where(np.rint(x) % 2 == 1, -1, 1) * np.sin(np.pi * r)
+    np.testing.assert_allclose(_filters.sine(x), expected, rtol=6e-16)
+
+
+def test_the_kernels_have_the_same_sine() -> None:
+    text = (Path(__file__).parents[1] / "kernels" / "taps.cuh").read_text()
+    body = text[text.index("double sine(double x)") :].split("\n}\n")[0]
+    assert [float(number) for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", body)] == list(_filters.SINE[::-1])
 
 
 def test_fma_rounds_once() -> None:
