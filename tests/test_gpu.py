@@ -215,7 +215,7 @@ def test_capturing_a_cold_call_raises(cupy: Any) -> None:
     with stream:
         stream.begin_capture()
         try:
-            with pytest.raises(RuntimeError, match="make the same call once before the capture begins"):
+            with pytest.raises(RuntimeError, match="before the capture, make the same call once"):
                 cupysample.interpolate(x, size=(61, 67), mode="bicubic", out=out)
         finally:
             stream.end_capture()

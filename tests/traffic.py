@@ -32,13 +32,23 @@ extern "C" __global__ void CS_ENTRY(const float* source, float* out, const __gri
 
 @dataclass(frozen=True)
 class Workload:
-    """A call whose launch is counted."""
+    """A call whose launch is counted, or that of its gradient."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     layout: str
     arguments: Mapping[str, Any]
+    gradient: bool = False
+
+    def job(self) -> Job:
+        """Pack the launch; the gradient's reads an array laid out as the output is."""
+        x = cases.lay_out(cases.values(np.random.default_rng(0), self.shape, self.dtype), self.layout)
+        if not self.gradient:
+            return launches.job(x, **self.arguments)[0]
+        plan, out = launches.plan_and_output(x, **self.arguments)
+        gradient = cases.lay_out(cases.values(np.random.default_rng(0), out.shape, self.dtype), self.layout)
+        return launches.pack(plan.transposed(self.dtype), gradient, x * 0)
 
 
 WORKLOADS = (
@@ -62,6 +72,26 @@ WORKLOADS = (
         (1, 1, 64, 64),
         "contiguous",
         {"scale_factor": 0.5, "mode": "lanczos", "antialias": True},
+    ),
+    Workload("nearest 2x", "float16", (1, 32, 16, 16), "channels_last", {"scale_factor": 2}, gradient=True),
+    Workload(
+        "bilinear 2x", "float32", (1, 3, 32, 64), "contiguous", {"scale_factor": 2, "mode": "bilinear"}, gradient=True
+    ),
+    Workload(
+        "trilinear 2x",
+        "float16",
+        (1, 1, 8, 16, 32),
+        "contiguous",
+        {"scale_factor": 2, "mode": "trilinear"},
+        gradient=True,
+    ),
+    Workload(
+        "bicubic antialias 1/2",
+        "float32",
+        (1, 3, 64, 128),
+        "contiguous",
+        {"scale_factor": 0.5, "mode": "bicubic", "antialias": True},
+        gradient=True,
     ),
 )
 
@@ -100,10 +130,10 @@ def rows() -> list[Row]:
     """Count every workload, and the bad kernel."""
     jobs = []
     for workload in WORKLOADS:
-        x = cases.lay_out(cases.values(np.random.default_rng(0), workload.shape, workload.dtype), workload.layout)
         layout = "NHWC" if workload.layout == "channels_last" else "NCHW"
         size = "x".join(map(str, workload.shape))
-        jobs.append((f"{workload.name}, {workload.dtype} {layout} {size}", launches.job(x, **workload.arguments)[0]))
+        name = f"gradient of {workload.name}" if workload.gradient else workload.name
+        jobs.append((f"{name}, {workload.dtype} {layout} {size}", workload.job()))
     wanted = {job.kernel for _, job in jobs}
     kernels = launches.build_all("log", wanted.__contains__)
     counted = [count(kernels, job, name) for name, job in jobs]
