@@ -244,6 +244,19 @@ def test_kernels(kernels: HostKernels) -> None:
 
 
 @pytest.mark.host
+def test_bits_repeat(kernels: HostKernels) -> None:
+    """Twenty runs of the NumPy path and twenty orders of threads, mode by mode."""
+    rng = np.random.default_rng(67)
+    for mode, dimensions in cases.MODES.items():
+        case = cases.random_case(rng, mode, dimensions[-1], "float32", *next(iter(cases.cells(mode))))
+        g = gradient(case)
+        first, launched = backward(case, g).tobytes(), run(kernels, case, g).tobytes()
+        for order in range(20):
+            assert backward(case, g).tobytes() == first, case
+            assert run(kernels, case, g, order=order).tobytes() == launched, case
+
+
+@pytest.mark.host
 def test_kernels_that_compute_their_rows(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transpose found by bisection has the bits of the tabulated one."""
     for case in native_cases(1000, 61):

@@ -355,6 +355,28 @@ def refused(x: Any, out: Any, error: type[Exception], words: str) -> None:
     assert host.tobytes() == before
 
 
+def test_a_warm_call_lends_nothing_to_another() -> None:
+    """What is remembered is the call, not what its arguments were equal to or have become."""
+    x = noise(1, 1, 4, 4)
+    assert interpolate(x, (6, 6)).shape[2:] == (6, 6)
+    with pytest.raises(TypeError, match="MaskedArray"):
+        interpolate(np.ma.masked_array(x), (6, 6))
+    with pytest.raises(TypeError):
+        interpolate(x, (6.0, 6))  # type: ignore[arg-type]
+    out = np.empty((1, 1, 6, 6), np.float32)
+    interpolate(x, (6, 6), out=out)
+    with pytest.raises(TypeError, match="MaskedArray"):
+        interpolate(x, (6, 6), out=np.ma.masked_array(out))
+    changing: Any = torch.tensor(6)
+    assert interpolate(x, (changing, 5)).shape[2:] == (6, 5)
+    changing.fill_(7)
+    assert interpolate(x, (changing, 5)).shape[2:] == (7, 5)
+    sizes = [6, 5]
+    assert interpolate(x, sizes).shape[2:] == (6, 5)
+    sizes[0] = 7
+    assert interpolate(x, sizes).shape[2:] == (7, 5)
+
+
 def test_out_is_checked() -> None:
     """Library, shape, dtype, writeability and overlap; nothing is written where a check fails."""
     x = noise(2, 3, 5, 7)

@@ -1,0 +1,89 @@
+// The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied.
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#undef cudaGetDeviceProperties
+
+static __thread int device;
+static uintptr_t memory = 0x700000000000, next = 0x1000;
+
+static cudaError_t allocate(void** address, size_t size) {
+    *address = (void*)__sync_fetch_and_add(&memory, (size + 512) & ~(uintptr_t)511);
+    return 0;
+}
+static cudaError_t give(void* out) {
+    *(uintptr_t*)out = __sync_fetch_and_add(&next, 16);
+    return 0;
+}
+static cudaError_t clear(void* out, size_t size) { return memset(out, 0, size), 0; }
+
+#define F(name) cudaError_t name
+F(cudaGetDevice)(int* out) { return *out = device, 0; }
+F(cudaSetDevice)(int ordinal) { return ordinal ? cudaErrorInvalidDevice : 0; }
+F(cudaGetDeviceCount)(int* count) { return *count = 1, 0; }
+F(cudaDriverGetVersion)(int* version) { return *version = 12090, 0; }
+F(cudaRuntimeGetVersion)(int* version) { return *version = 12090, 0; }
+F(cudaDeviceGetAttribute)(int* value, enum cudaDeviceAttr attribute, int ordinal) {
+    switch (attribute) {
+        case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+        case cudaDevAttrWarpSize: *value = 32; break;
+        case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
+        case cudaDevAttrMultiProcessorCount: *value = 132; break;
+        default: *value = 0;
+    }
+    return 0;
+}
+F(cudaGetDeviceProperties_v2)(struct cudaDeviceProp* p, int ordinal) {
+    clear(p, sizeof *p);
+    strcpy(p->name, "no device");
+    p->major = 9, p->warpSize = 32, p->multiProcessorCount = 132, p->l2CacheSize = 1 << 20, p->maxThreadsPerBlock = 1024;
+    return 0;
+}
+F(cudaDeviceCanAccessPeer)(int* can, int from, int to) { return *can = 0, 0; }
+F(cudaDeviceGetByPCIBusId)(int* ordinal, const char* id) { return *ordinal = 0, 0; }
+F(cudaDeviceGetPCIBusId)(char* id, int size, int ordinal) { return strncpy(id, "0000:00:00.0", size), 0; }
+F(cudaDeviceGetLimit)(size_t* value, enum cudaLimit limit) { return *value = 0, 0; }
+F(cudaMalloc)(void** p, size_t size) { return allocate(p, size); }
+F(cudaMallocManaged)(void** p, size_t size, unsigned flags) { return allocate(p, size); }
+F(cudaMallocAsync)(void** p, size_t size, cudaStream_t stream) { return allocate(p, size); }
+F(cudaMallocFromPoolAsync)(void** p, size_t size, cudaMemPool_t pool, cudaStream_t stream) { return allocate(p, size); }
+F(cudaHostAlloc)(void** p, size_t size, unsigned flags) { return (*p = malloc(size + 1)) ? 0 : cudaErrorMemoryAllocation; }
+F(cudaFreeHost)(void* p) { return free(p), 0; }
+F(cudaMemGetInfo)(size_t* free, size_t* total) { return *free = *total = (size_t)80 << 30, 0; }
+F(cudaDeviceGetDefaultMemPool)(cudaMemPool_t* out, int ordinal) { return give(out); }
+F(cudaDeviceGetMemPool)(cudaMemPool_t* out, int ordinal) { return give(out); }
+F(cudaMemPoolCreate)(cudaMemPool_t* out, const struct cudaMemPoolProps* properties) { return give(out); }
+F(cudaMemPoolGetAttribute)(cudaMemPool_t pool, enum cudaMemPoolAttr name, void* value) { return clear(value, 8); }
+F(cudaPointerGetAttributes)(struct cudaPointerAttributes* out, const void* p) {
+    clear(out, sizeof *out);
+    out->type = cudaMemoryTypeDevice, out->devicePointer = (void*)p;
+    return 0;
+}
+F(cudaMallocArray)(cudaArray_t* out, const struct cudaChannelFormatDesc* d, size_t w, size_t h, unsigned f) { return give(out); }
+F(cudaMalloc3DArray)(cudaArray_t* out, const struct cudaChannelFormatDesc* d, struct cudaExtent e, unsigned f) {
+    return give(out);
+}
+F(cudaStreamCreate)(cudaStream_t* out) { return give(out); }
+F(cudaStreamCreateWithFlags)(cudaStream_t* out, unsigned flags) { return give(out); }
+F(cudaStreamCreateWithPriority)(cudaStream_t* out, unsigned flags, int priority) { return give(out); }
+F(cudaStreamGetFlags)(cudaStream_t stream, unsigned* flags) { return *flags = 0, 0; }
+F(cudaStreamGetPriority)(cudaStream_t stream, int* priority) { return *priority = 0, 0; }
+F(cudaStreamIsCapturing)(cudaStream_t stream, enum cudaStreamCaptureStatus* status) { return *status = 0, 0; }
+F(cudaStreamEndCapture)(cudaStream_t stream, cudaGraph_t* out) { return give(out); }
+F(cudaGraphInstantiate)(cudaGraphExec_t* out, cudaGraph_t graph, unsigned long long flags) { return give(out); }
+F(cudaEventCreate)(cudaEvent_t* out) { return give(out); }
+F(cudaEventCreateWithFlags)(cudaEvent_t* out, unsigned flags) { return give(out); }
+F(cudaEventElapsedTime)(float* time, cudaEvent_t from, cudaEvent_t to) { return *time = 0, 0; }
+F(cudaIpcGetMemHandle)(cudaIpcMemHandle_t* out, void* p) { return clear(out, sizeof *out); }
+F(cudaIpcGetEventHandle)(cudaIpcEventHandle_t* out, cudaEvent_t event) { return clear(out, sizeof *out); }
+F(cudaIpcOpenMemHandle)(void** out, cudaIpcMemHandle_t handle, unsigned flags) { return allocate(out, 512); }
+F(cudaIpcOpenEventHandle)(cudaEvent_t* out, cudaIpcEventHandle_t handle) { return give(out); }
+F(cudaCreateTextureObject)(cudaTextureObject_t* out, const struct cudaResourceDesc* r, const struct cudaTextureDesc* t,
+                           const struct cudaResourceViewDesc* v) { return give(out); }
+F(cudaCreateSurfaceObject)(cudaSurfaceObject_t* out, const struct cudaResourceDesc* r) { return give(out); }
+F(cudaGetChannelDesc)(struct cudaChannelFormatDesc* out, cudaArray_const_t array) { return clear(out, sizeof *out); }
+F(cudaGetTextureObjectResourceDesc)(struct cudaResourceDesc* out, cudaTextureObject_t t) { return clear(out, sizeof *out); }
+F(cudaGetTextureObjectTextureDesc)(struct cudaTextureDesc* out, cudaTextureObject_t t) { return clear(out, sizeof *out); }
+const char* cudaGetErrorName(cudaError_t error) { return "cudaErrorStub"; }
+const char* cudaGetErrorString(cudaError_t error) { return "error of the stub"; }
