@@ -17,6 +17,7 @@ from bench.record import Record
 from bench.test_forward import check, line
 from bench.workloads import WORKLOADS, Workload
 
+ROOT = Path(__file__).parents[1]
 FACTS = {"device": "a", "driver": "b", "versions": {}, "commit": "c"}
 
 
@@ -37,6 +38,19 @@ def test_workloads(workload: Workload) -> None:
     assert y.shape == small.output_shape
     assert x.nbytes + y.nbytes == small.minimum_bytes
     assert (x.strides[1] == x.itemsize) == workload.channels_last
+
+
+def test_the_readme_shows_the_host_times() -> None:
+    """The table is that of the newest committed file."""
+    path = sorted((ROOT / "bench" / "results").glob("host-*.json"))[-1]
+    rows = Record(path).read()["overhead"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert path.stem.removeprefix("host-") in text
+    for array, name in (("cupy", "CuPy"), ("torch", "torch"), ("torch, grad", "torch, requires grad")):
+        ratios, times = ([row[key] for row in rows if row["array"] == array] for key in ("ratio", "host_us"))
+        assert len(ratios) == 5
+        shown = f"| {name} | {min(ratios)} to {max(ratios)} | {min(times):.1f} to {max(times):.1f} |"
+        assert shown in text, shown
 
 
 def test_names_of_workloads_are_unique() -> None:
