@@ -1,6 +1,6 @@
 """torch tensors: autograd, ``torch.func``, ``torch.compile``, autocast; ``nn.Upsample`` replaced in one line.
 
-The only file that imports torch; loaded when a tensor arrives, or by name as ``cupysample.torch``.
+Loaded when a tensor arrives, or by name as ``cupysample.torch``; it imports torch, which no other file needs.
 
 A tensor that nobody differentiates, transforms or traces goes straight to the kernels. Otherwise torch must see an
 operator: eagerly an ``autograd.Function``, which alone works under ``torch.func`` and forward-mode AD; while torch
