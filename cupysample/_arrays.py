@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from numpy.typing import NDArray
 
@@ -77,6 +77,9 @@ class Library(Protocol):
     def address(self, x: Any) -> int:
         """Address of element [0, 0, …]."""
 
+    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
+        """What CuPy passes to a kernel as the address of device memory; ``pointer`` wraps a number."""
+
     def host(self, x: Any) -> NDArray[Any]:
         """Return a NumPy view of the same bytes of host memory, bfloat16 as uint16."""
 
@@ -84,10 +87,21 @@ class Library(Protocol):
         """Whether ``x`` may be written."""
 
     def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-        """Allocate an array of the dtype and on the device of ``like``, C-contiguous, then permuted by ``axes``."""
+        """Allocate an array of the dtype of ``like``, C-contiguous, then permuted by ``axes``; its device is current."""
 
     def stream(self, device: int) -> Stream:
         """Return the library's current stream on the current CUDA device, whose index is ``device``."""
+
+
+_ALIGNMENT = 15
+"""The bits of an address that a launch may depend on."""
+
+
+def _check_alignment(address: int, itemsize: int, name: str) -> None:
+    if address % itemsize:
+        raise ValueError(
+            f"{name}: elements must lie at multiples of their size, got address {address:#x} for {itemsize} bytes"
+        )
 
 
 @cache
@@ -116,6 +130,9 @@ class _NumPy:
     def address(self, x: NDArray[Any]) -> int:
         return x.ctypes.data
 
+    def argument(self, x: NDArray[Any], pointer: Callable[[int], Any]) -> Any:
+        raise AssertionError("NumPy arrays live in host memory")
+
     def host(self, x: NDArray[Any]) -> NDArray[Any]:
         x = x.view(np.ndarray)
         return x.view(np.uint16) if _dtype_name(x.dtype) == "bfloat16" else x
@@ -139,14 +156,19 @@ class _CuPy:
         return ndarray is not None and isinstance(x, ndarray)
 
     def key(self, x: Any) -> Hashable:
-        return x.shape, x.strides, x.dtype, x.data.device_id
+        data = x.data
+        return x.shape, x.strides, x.dtype, data.device_id, data.ptr & _ALIGNMENT
 
     def layout(self, x: Any, name: str) -> Layout:
+        _check_alignment(x.data.ptr, x.itemsize, name)
         return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id)
 
     def address(self, x: Any) -> int:
         address: int = x.data.ptr
         return address
+
+    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
+        return x
 
     def host(self, x: Any) -> NDArray[Any]:
         raise AssertionError("CuPy arrays live in device memory")
@@ -155,13 +177,7 @@ class _CuPy:
         return True
 
     def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-        cupy = sys.modules["cupy"]
-        device = like.data.device_id
-        if cupy.cuda.runtime.getDevice() == device:
-            out = cupy.ndarray(shape, like.dtype)
-        else:
-            with cupy.cuda.Device(device):
-                out = cupy.ndarray(shape, like.dtype)
+        out = sys.modules["cupy"].ndarray(shape, like.dtype)
         return out if axes is None else out.transpose(axes)
 
     def stream(self, device: int) -> Stream:
@@ -177,7 +193,7 @@ class _Torch:
         return tensor is not None and isinstance(x, tensor)
 
     def key(self, x: Any) -> Hashable:
-        return x.shape, x.stride(), x.dtype, x.device, x.layout
+        return x.shape, x.stride(), x.dtype, x.device, x.layout, x.data_ptr() & _ALIGNMENT
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
@@ -191,11 +207,16 @@ class _Torch:
         size = x.element_size()
         strides = tuple(stride * size for stride in x.stride())
         device = x.device.index if x.device.type == "cuda" else None
+        if device is not None:
+            _check_alignment(x.data_ptr(), size, name)
         return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device)
 
     def address(self, x: Any) -> int:
         address: int = x.data_ptr()
         return address
+
+    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
+        return pointer(x.data_ptr())
 
     def host(self, x: Any) -> NDArray[Any]:
         torch: Any = sys.modules["torch"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample import _kernels
-from cupysample._arrays import Layout, Library
+from cupysample._arrays import Layout, Library, Output
 from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
@@ -270,10 +270,11 @@ class _Prepared(NamedTuple):
     function: Any
     parameters: Any
     tables: list[_DeviceTable]
+    cuda: Any
 
 
 class Call(Protocol):
-    """What to apply to arrays of which layouts; hashed and compared by these."""
+    """What to apply to arrays of which layouts; hashed and compared by these. ``output``: how to allocate a new one."""
 
     @property
     def plan(self) -> Plan: ...
@@ -281,45 +282,43 @@ class Call(Protocol):
     def source(self) -> Layout: ...
     @property
     def out(self) -> Layout: ...
+    @property
+    def output(self) -> Output | None: ...
 
 
-def apply(call: Call, library: Library, x: Any, out: Any) -> None:
-    """Enqueue the resampling of ``x`` into ``out`` on their library's current stream of their device."""
-    cupy = _kernels.import_cupy()
-    runtime = cupy.cuda.runtime
+def apply(call: Call, library: Library, x: Any, out: Any) -> Any:
+    """Enqueue the resampling of ``x`` into ``out``, or a new array, on the library's current stream of the device."""
+    prepared = _launches.get(call) or _first(call, library)
+    made, function, parameters, tables, cuda = prepared
     device = call.source.device
     assert device is not None
-    if runtime.getDevice() != device:
-        with cupy.cuda.Device(device):
-            apply(call, library, x, out)
-        return
-    addresses = library.address(x), library.address(out)
-    if (addresses[0] | addresses[1]) % call.source.itemsize:
-        raise _misplaced(addresses, call.source.itemsize)
+    if cuda.runtime.getDevice() != device:
+        with cuda.Device(device):
+            return apply(call, library, x, out)
+    if call.output is not None:
+        out = library.empty(x, call.output.shape, call.output.axes)
     stream = library.stream(device)
-    capturing = stream.ptr and runtime.streamIsCapturing(stream.ptr)
-    prepared = _launches.get(call)
-    if prepared is None:
-        if capturing:
+    if stream.ptr and cuda.runtime.streamIsCapturing(stream.ptr):
+        _captured.update(dict.fromkeys(tables))
+    pointer = cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
+    arguments = library.argument(x, pointer), library.argument(out, pointer), parameters
+    function(made.grid, made.block, arguments, made.shared, stream=stream)
+    return out
+
+
+def _first(call: Call, library: Library) -> _Prepared:
+    """Prepare a call that is about to launch."""
+    cuda, device = _kernels.import_cupy().cuda, call.source.device
+    assert device is not None
+    with cuda.Device(device):
+        stream = library.stream(device).ptr
+        if stream and cuda.runtime.streamIsCapturing(stream):
             raise RuntimeError(
                 "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
                 "uploads tables; before the capture, make the same call once or pass its arguments to "
                 "cupysample.warmup"
             )
-        prepared = _prepare(call)
-    if capturing:
-        _captured.update(dict.fromkeys(prepared.tables))
-    made, function, parameters, _ = prepared
-    pointer = cupy.cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
-    arguments = (pointer(addresses[0]), pointer(addresses[1]), parameters)
-    function(made.grid, made.block, arguments, made.shared, stream=stream)
-
-
-def _misplaced(addresses: tuple[int, int], itemsize: int) -> ValueError:
-    name, address = next(pair for pair in zip(("input", "out"), addresses, strict=True) if pair[1] % itemsize)
-    return ValueError(
-        f"{name}: elements must lie at multiples of their size, got address {address:#x} for {itemsize} bytes"
-    )
+    return _prepare(call)
 
 
 def warm(call: Call) -> None:
@@ -346,8 +345,9 @@ def _prepare(call: Call) -> _Prepared:
         made = launch(call.plan, call.source, call.out, table)
         _evict()
         function = _kernels.function(made.kernel, made.defines, device)
-        parameters = _kernels.import_cupy().cuda.function.CNumpyArray(made.geometry)
-        _launches[call] = prepared = _Prepared(made, function, parameters, tables)
+        cuda = _kernels.import_cupy().cuda
+        parameters = cuda.function.CNumpyArray(made.geometry)
+        _launches[call] = prepared = _Prepared(made, function, parameters, tables, cuda)
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared

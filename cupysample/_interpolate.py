@@ -39,7 +39,7 @@ class Call:
         self.plan, self.source, self.out, self.output = plan, source, out, output
         self._hash = hash((plan, source, out))
         self._spans = source.span, out.span
-        self._apply: Callable[[Call, Library, Any, Any], None] = _nothing
+        self._apply: Callable[[Call, Library, Any, Any], Any] = _nothing
         if 0 not in out.shape:
             self._apply = _on_host
             if source.device is not None:
@@ -58,12 +58,9 @@ class Call:
 
     def __call__(self, library: Library, x: Any, out: Any) -> Any:
         """Resample ``x`` into ``out`` or a new array."""
-        if self.output is not None:
-            out = library.empty(x, self.output.shape, self.output.axes)
-        else:
+        if self.output is None:
             self._check_memory(library, x, out)
-        self._apply(self, library, x, out)
-        return out
+        return self._apply(self, library, x, out)
 
     def warm(self) -> None:
         """Do all that the first call would, but allocate and launch."""
@@ -84,27 +81,42 @@ class Call:
             raise ValueError("out: must not overlap the input in memory, got arrays that share memory")
 
 
-def _nothing(call: Call, library: Library, x: Any, out: Any) -> None:
+def _nothing(call: Call, library: Library, x: Any, out: Any) -> Any:
     """An empty output."""
+    if call.output is None:
+        return out
+    if call.source.device is None:
+        return library.empty(x, call.output.shape, call.output.axes)
+    from cupysample import _kernels
+
+    with _kernels.import_cupy().cuda.Device(call.source.device):
+        return library.empty(x, call.output.shape, call.output.axes)
 
 
-def _on_host(call: Call, library: Library, x: Any, out: Any) -> None:
+def _on_host(call: Call, library: Library, x: Any, out: Any) -> Any:
+    if call.output is not None:
+        out = library.empty(x, call.output.shape, call.output.axes)
     _numpy.apply(call.plan, call.source.dtype, library.host(x), library.host(out))
+    return out
 
 
 def interpolate(input: Any, arguments: Arguments, out: Any = None) -> Any:
     """Resample; see ``cupysample.interpolate``."""
-    if input.__class__ not in _arrays.KNOWN and _arrays.is_foreign(input):
-        return _through(interpolate, "input", input, (arguments,), out)
-    library = _arrays.library(input, "input")
+    library = _arrays.KNOWN.get(input.__class__)
+    if library is None:
+        if _arrays.is_foreign(input):
+            return _through(interpolate, "input", input, (arguments,), out)
+        library = _arrays.library(input, "input")
     return forward(library, input, arguments, out)(library, input, out)
 
 
 def interpolate_backward(gradient: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
     """Apply the adjoint; see ``cupysample.interpolate_backward``."""
-    if gradient.__class__ not in _arrays.KNOWN and _arrays.is_foreign(gradient):
-        return _through(interpolate_backward, "grad_output", gradient, (input_size, arguments), out)
-    library = _arrays.library(gradient, "grad_output")
+    library = _arrays.KNOWN.get(gradient.__class__)
+    if library is None:
+        if _arrays.is_foreign(gradient):
+            return _through(interpolate_backward, "grad_output", gradient, (input_size, arguments), out)
+        library = _arrays.library(gradient, "grad_output")
     return backward(library, gradient, input_size, arguments, out)(library, gradient, out)
 
 
@@ -143,10 +155,13 @@ _SCALARS = frozenset({type(None), bool, int, float, str, np.float32, np.float64,
 """Immutable types: a call whose arguments are of others is not remembered."""
 
 
-def _key(library: Library, x: Any, input_size: Any, arguments: Arguments, out: Any) -> tuple[Any, ...] | None:
-    """Everything a call depends on; None for an array that cannot be described.
+def _call(
+    library: Library, x: Any, input_size: Any, arguments: Arguments, out: Any, check: Callable[..., Call]
+) -> Call:
+    """Return the remembered call, or a checked one to remember.
 
-    Values and types: 2 == 2.0 and 1 == True in Python, yet one of the two may be an error.
+    The key holds everything a call depends on, values and types: 2 == 2.0 and 1 == True in Python, yet one of the two
+    may be an error.
     """
     size, scale_factor, _, align_corners, _, _ = arguments
     types: tuple[type, ...] = size.__class__, scale_factor.__class__, align_corners.__class__
@@ -156,22 +171,16 @@ def _key(library: Library, x: Any, input_size: Any, arguments: Arguments, out: A
         types += tuple(map(type, given))
         if isinstance(given, list):
             values = (*given, *arguments[2:])
+    key = call = None
     try:
         out_key = None if out is None else (out.__class__, library.key(out))
-        return types, values, x.__class__, library.key(x), input_size, out_key
-    except (TypeError, AttributeError, RuntimeError):  # of another library, or a tensor without strides
-        return None
-
-
-def _call(key: tuple[Any, ...] | None, check: Callable[..., Call], *described: Any) -> Call:
-    """Return the remembered call, or a checked one to remember."""
-    try:
+        key = types, values, x.__class__, library.key(x), input_size, out_key
         call = _calls.get(key)
-    except TypeError:  # not hashable: wrong arguments, or arrays
-        call = key = None
+    except (TypeError, AttributeError, RuntimeError):
+        key = None  # not hashable: wrong arguments, or arrays; an out of another library; a tensor without strides
     if call is None:
-        call = check(*described)
-        if key is not None and _SCALARS.issuperset(kind for kind in key[0] if not issubclass(kind, list | tuple)):
+        call = check(library, x, input_size, arguments, out)
+        if key is not None and _SCALARS.issuperset(kind for kind in types if not issubclass(kind, list | tuple)):
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call
@@ -180,18 +189,16 @@ def _call(key: tuple[Any, ...] | None, check: Callable[..., Call], *described: A
 
 def forward(library: Library, input: Any, arguments: Arguments, out: Any) -> Call:
     """Return the checked call of ``interpolate``."""
-    key = _key(library, input, None, arguments, out)
-    return _call(key, _forward, library, input, arguments, out)
+    return _call(library, input, None, arguments, out, _forward)
 
 
 def backward(library: Library, gradient: Any, input_size: Any, arguments: Arguments, out: Any) -> Call:
     """Return the checked call of ``interpolate_backward``."""
     shape = checked_input_size(input_size, tuple(gradient.shape))
-    key = _key(library, gradient, shape, arguments, out)
-    return _call(key, _backward, library, gradient, shape, arguments, out)
+    return _call(library, gradient, shape, arguments, out, _backward)
 
 
-def _forward(library: Library, input: Any, arguments: Arguments, out: Any) -> Call:
+def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: Any) -> Call:
     source = library.layout(input, "input")
     plan = plan_of(source.shape, source.dtype, *arguments)
     shape = (*source.shape[:2], *plan.size)

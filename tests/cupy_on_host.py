@@ -136,7 +136,7 @@ class RawModule:
     def _function(self, device: int) -> Any:
         def call(grid: Any, block: Any, arguments: Any, shared: int, *, stream: Any) -> None:
             assert driver().device == device, "launched on another device than compiled for"
-            source, out, pointer = arguments
+            source, out, pointer = (each.data.ptr if isinstance(each, Array) else each for each in arguments)
             size = driver().kernels.parameter_bytes(self.name)
             parameters = bytes((ctypes.c_uint8 * size).from_address(pointer.address))
             driver().launched.append((self.name, device, stream.ptr))
