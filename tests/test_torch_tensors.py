@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -262,7 +263,8 @@ def test_compile(call: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("compiler")
-def test_compile_with_inductor() -> None:
+def test_compile_with_inductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what another torch left there may not compile
     function = lambda x: interpolate(x * 2, scale_factor=2, mode="bilinear") + 1  # noqa: E731
     x = noise(1, 2, 5, 6, dtype=torch.float32)
     torch.testing.assert_close(torch.compile(function, fullgraph=True)(x), function(x))
