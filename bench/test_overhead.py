@@ -21,7 +21,8 @@ import cupysample
 from bench.machines import Call, Machine
 from bench.record import Record
 
-SHAPE = (1, 3, 8, 8)
+SHAPES = ((1, 3, 8, 8), (1, 1, 1, 1))
+"""A tiny image; and a pixel, on which the CPU kernel of torch takes next to nothing either."""
 CALLS: dict[str, dict[str, Any]] = {
     "nearest": {"scale_factor": 2},
     "bilinear": {"scale_factor": 2, "mode": "bilinear"},
@@ -38,13 +39,21 @@ def name(request: pytest.FixtureRequest) -> str:
     return called
 
 
+@pytest.fixture(params=SHAPES, ids=str)
+def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    given: tuple[int, ...] = request.param
+    return given
+
+
 @pytest.fixture
-def calls(name: str, machine: Machine, request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Call, Call]]]:
+def calls(
+    name: str, shape: tuple[int, ...], machine: Machine, request: pytest.FixtureRequest
+) -> Iterator[dict[str, tuple[Call, Call]]]:
     """Ours and torch's, for an array, a tensor and a tensor that requires grad."""
     torch = importlib.import_module("torch")
     interpolate = torch.nn.functional.interpolate
     arguments = CALLS[name]
-    values = np.random.default_rng(0).random(SHAPE, np.float32)
+    values = np.random.default_rng(0).random(shape, np.float32)
     array = machine.put(values)
     stub = request.config.getoption("--stub")
     tensor = torch.from_numpy(values) if stub else machine.tensor(array)
@@ -81,6 +90,7 @@ def host_us(calls: list[Call], machine: Machine) -> list[float]:
 
 def test_overhead(
     name: str,
+    shape: tuple[int, ...],
     calls: dict[str, tuple[Call, Call]],
     machine: Machine,
     results: Record | None,
@@ -93,6 +103,7 @@ def test_overhead(
     for kind, ours, theirs in zip(calls, times[::2], times[1::2], strict=True):
         row = {
             "call": name,
+            "shape": list(shape),
             "array": kind,
             "host_us": round(ours, 2),
             "torch_us": round(theirs, 2),
@@ -101,4 +112,7 @@ def test_overhead(
         if results is not None:
             results.append("overhead", row)
         with capsys.disabled():
-            print(f"\n{name:14} {kind:12} {ours:8.2f} us, torch {theirs:6.2f} us: {ours / theirs:5.2f}x", end="")
+            print(
+                f"\n{name:14} {shape!s:13} {kind:12} {ours:8.2f} us, torch {theirs:6.2f} us: {ours / theirs:5.2f}x",
+                end="",
+            )
