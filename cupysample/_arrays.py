@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
 
@@ -60,10 +60,17 @@ class _Stream:
         self.ptr = ptr
 
 
+_stream = cache(_Stream)
+
+
 class Library(Protocol):
-    """What is asked of an array library."""
+    """What is asked of an array library.
+
+    launches:  whether CuPy passes its arrays to a kernel as they are.
+    """
 
     name: str
+    launches: bool
 
     def owns(self, x: object) -> bool:
         """Whether ``x`` is this library's array."""
@@ -77,17 +84,14 @@ class Library(Protocol):
     def address(self, x: Any) -> int:
         """Address of element [0, 0, …]."""
 
-    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
-        """What CuPy passes to a kernel as the address of device memory; ``pointer`` wraps a number."""
-
     def host(self, x: Any) -> NDArray[Any]:
         """Return a NumPy view of the same bytes of host memory, bfloat16 as uint16."""
 
     def writeable(self, x: Any) -> bool:
         """Whether ``x`` may be written."""
 
-    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-        """Allocate an array of the dtype of ``like``, C-contiguous, then permuted by ``axes``; its device is current."""
+    def empty(self, like: Any, output: Output) -> Any:
+        """Allocate an output of the dtype of ``like``; its device is current."""
 
     def stream(self, device: int) -> Stream:
         """Return the library's current stream on the current CUDA device, whose index is ``device``."""
@@ -112,6 +116,7 @@ def _dtype_name(dtype: np.dtype[Any]) -> str:
 
 class _NumPy:
     name = "NumPy"
+    launches = False
 
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray)
@@ -130,9 +135,6 @@ class _NumPy:
     def address(self, x: NDArray[Any]) -> int:
         return x.ctypes.data
 
-    def argument(self, x: NDArray[Any], pointer: Callable[[int], Any]) -> Any:
-        raise AssertionError("NumPy arrays live in host memory")
-
     def host(self, x: NDArray[Any]) -> NDArray[Any]:
         x = x.view(np.ndarray)
         return x.view(np.uint16) if _dtype_name(x.dtype) == "bfloat16" else x
@@ -140,9 +142,9 @@ class _NumPy:
     def writeable(self, x: NDArray[Any]) -> bool:
         return x.flags.writeable
 
-    def empty(self, like: NDArray[Any], shape: tuple[int, ...], axes: tuple[int, ...] | None) -> NDArray[Any]:
-        out: NDArray[Any] = np.empty(shape, like.dtype.newbyteorder("="))
-        return out if axes is None else out.transpose(axes)
+    def empty(self, like: NDArray[Any], output: Output) -> NDArray[Any]:
+        out: NDArray[Any] = np.empty(output.shape, like.dtype.newbyteorder("="))
+        return out if output.axes is None else out.transpose(output.axes)
 
     def stream(self, device: int) -> Stream:
         raise AssertionError("NumPy arrays live in host memory")
@@ -150,6 +152,7 @@ class _NumPy:
 
 class _CuPy:
     name = "CuPy"
+    launches = True
 
     def owns(self, x: object) -> bool:
         ndarray = getattr(sys.modules.get("cupy"), "ndarray", None)
@@ -167,18 +170,15 @@ class _CuPy:
         address: int = x.data.ptr
         return address
 
-    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
-        return x
-
     def host(self, x: Any) -> NDArray[Any]:
         raise AssertionError("CuPy arrays live in device memory")
 
     def writeable(self, x: Any) -> bool:
         return True
 
-    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-        out = sys.modules["cupy"].ndarray(shape, like.dtype)
-        return out if axes is None else out.transpose(axes)
+    def empty(self, like: Any, output: Output) -> Any:
+        out = sys.modules["cupy"].ndarray(output.shape, like.dtype.type)  # CuPy finds a type sooner than a dtype
+        return out if output.axes is None else out.transpose(output.axes)
 
     def stream(self, device: int) -> Stream:
         stream: Stream = sys.modules["cupy"].cuda.get_current_stream()
@@ -187,13 +187,14 @@ class _CuPy:
 
 class _Torch:
     name = "torch"
+    launches = False
 
     def owns(self, x: object) -> bool:
         tensor = getattr(sys.modules.get("torch"), "Tensor", None)
         return tensor is not None and isinstance(x, tensor)
 
     def key(self, x: Any) -> Hashable:
-        return x.shape, x.stride(), x.dtype, x.device, x.layout, x.data_ptr() & _ALIGNMENT
+        return x.shape, x.stride(), x.dtype, x.device, x.data_ptr() & _ALIGNMENT  # which no sparse tensor has
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
@@ -215,9 +216,6 @@ class _Torch:
         address: int = x.data_ptr()
         return address
 
-    def argument(self, x: Any, pointer: Callable[[int], Any]) -> Any:
-        return pointer(x.data_ptr())
-
     def host(self, x: Any) -> NDArray[Any]:
         torch: Any = sys.modules["torch"]
         view: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).detach().numpy()
@@ -226,14 +224,13 @@ class _Torch:
     def writeable(self, x: Any) -> bool:
         return True
 
-    def empty(self, like: Any, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Any:
-        out = like.new_empty(shape)
-        return out if axes is None else out.permute(axes)
+    def empty(self, like: Any, output: Output) -> Any:
+        return like.new_empty_strided(output.layout.shape, output.steps)
 
     def stream(self, device: int) -> Stream:
         torch: Any = sys.modules["torch"]
         raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # what torch's own compiled kernels call
-        return _Stream(raw(device) if raw else torch.cuda.current_stream(device).cuda_stream)
+        return _stream(raw(device) if raw else torch.cuda.current_stream(device).cuda_stream)
 
 
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
@@ -298,25 +295,29 @@ def is_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 class Output(NamedTuple):
-    """How to allocate an output: C-contiguous of ``shape``, then permuted by ``axes``; and the layout it has then."""
+    """How to allocate an output: C-contiguous of ``shape``, then permuted by ``axes``; and what it is then.
+
+    steps:  the strides of ``layout``, in elements.
+    """
 
     shape: tuple[int, ...]
     axes: tuple[int, ...] | None
     layout: Layout
+    steps: tuple[int, ...]
 
 
 def output(like: Layout, shape: tuple[int, ...], channels_last: bool) -> Output:
     """Describe an output of ``shape``, C or channels_last contiguous, of the dtype and on the device of ``like``."""
     order = (0, *range(2, len(shape)), 1) if channels_last else tuple(range(len(shape)))
-    strides = [0] * len(shape)
-    step = like.itemsize
+    steps = [0] * len(shape)
+    step = 1
     for d in reversed(order):
-        strides[d] = step
+        steps[d] = step
         step *= shape[d]
-    layout = Layout(shape, tuple(strides), like.dtype, like.itemsize, like.device)
-    if not channels_last:
-        return Output(shape, None, layout)
-    return Output(tuple(shape[d] for d in order), (0, len(shape) - 1, *range(1, len(shape) - 1)), layout)
+    strides = tuple(step * like.itemsize for step in steps)
+    layout = Layout(shape, strides, like.dtype, like.itemsize, like.device)
+    axes = (0, len(shape) - 1, *range(1, len(shape) - 1)) if channels_last else None
+    return Output(tuple(shape[d] for d in order), axes, layout, tuple(steps))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

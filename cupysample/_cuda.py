@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -263,7 +264,8 @@ def _evict() -> None:
 # Execution
 
 
-class _Prepared(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Prepared:
     """A launch with all it needs; it holds its tables, so that they outlive it."""
 
     launch: Launch
@@ -271,10 +273,16 @@ class _Prepared(NamedTuple):
     parameters: Any
     tables: list[_DeviceTable]
     cuda: Any
+    device: int
 
 
 class Call(Protocol):
-    """What to apply to arrays of which layouts; hashed and compared by these. ``output``: how to allocate a new one."""
+    """What to apply to arrays of which layouts; hashed and compared by these. ``output``: how to allocate a new one.
+
+    ``prepared`` spares a warm call the look-up.
+    """
+
+    prepared: Callable[[], Any]
 
     @property
     def plan(self) -> Plan: ...
@@ -288,22 +296,32 @@ class Call(Protocol):
 
 def apply(call: Call, library: Library, x: Any, out: Any) -> Any:
     """Enqueue the resampling of ``x`` into ``out``, or a new array, on the library's current stream of the device."""
-    prepared = _launches.get(call) or _first(call, library)
-    made, function, parameters, tables, cuda = prepared
-    device = call.source.device
-    assert device is not None
-    if cuda.runtime.getDevice() != device:
+    prepared: _Prepared = call.prepared() or _find(call, library)
+    cuda, device = prepared.cuda, prepared.device
+    runtime = cuda.runtime
+    if runtime.getDevice() != device:
         with cuda.Device(device):
             return apply(call, library, x, out)
-    if call.output is not None:
-        out = library.empty(x, call.output.shape, call.output.axes)
+    output = call.output
+    if output is not None:
+        out = library.empty(x, output)
     stream = library.stream(device)
-    if stream.ptr and cuda.runtime.streamIsCapturing(stream.ptr):
-        _captured.update(dict.fromkeys(tables))
-    pointer = cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
-    arguments = library.argument(x, pointer), library.argument(out, pointer), parameters
-    function(made.grid, made.block, arguments, made.shared, stream=stream)
+    if stream.ptr and runtime.streamIsCapturing(stream.ptr):
+        _captured.update(dict.fromkeys(prepared.tables))
+    source, target = x, out
+    if not library.launches:
+        pointer = cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
+        source, target = pointer(library.address(x)), pointer(library.address(out))
+    _, _, grid, block, shared, _ = prepared.launch
+    prepared.function(grid, block, (source, target, prepared.parameters), shared, stream)
     return out
+
+
+def _find(call: Call, library: Library) -> _Prepared:
+    """Return what an equal call has prepared, or prepare it."""
+    prepared = _launches.get(call) or _first(call, library)
+    call.prepared = weakref.ref(prepared)
+    return prepared
 
 
 def _first(call: Call, library: Library) -> _Prepared:
@@ -347,7 +365,7 @@ def _prepare(call: Call) -> _Prepared:
         function = _kernels.function(made.kernel, made.defines, device)
         cuda = _kernels.import_cupy().cuda
         parameters = cuda.function.CNumpyArray(made.geometry)
-        _launches[call] = prepared = _Prepared(made, function, parameters, tables, cuda)
+        _launches[call] = prepared = _Prepared(made, function, parameters, tables, cuda, device)
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared

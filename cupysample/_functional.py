@@ -85,8 +85,8 @@ def interpolate(
     (2, 3, 3)
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _torch().interpolate if _arrays.is_tensor(input) else _interpolate.interpolate
-    result: ArrayT = run(input, arguments, out)
+    run = _torch().interpolate if _arrays.is_tensor(input) else _interpolate.resample
+    result: ArrayT = run(input, None, arguments, out)
     return result
 
 
@@ -140,8 +140,10 @@ def interpolate_backward(
     >>> interpolate_backward(np.ones((1, 1, 4)), (1, 1, 2), scale_factor=2, mode="linear")
     array([[[2., 2.]]])
     """
+    if input_size is None:  # which means forward below
+        raise TypeError("input_size: must be a sequence of ints, the shape of the input, got None")
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _torch().interpolate_backward if _arrays.is_tensor(grad_output) else _interpolate.interpolate_backward
+    run = _torch().interpolate_backward if _arrays.is_tensor(grad_output) else _interpolate.resample
     result: ArrayT = run(grad_output, input_size, arguments, out)
     return result
 

@@ -30,22 +30,25 @@ LAST_INT64 = 2**63 - 1
 class Call:
     """A checked call, all but the addresses: it serves any arrays of these layouts.
 
-    output:  how to allocate the result, None where the user gives ``out``.
+    output:    how to allocate the result, None where the user gives ``out``.
+    run:       ``run(call, library, x, out)`` resamples ``x`` into ``out`` or, where that is None, a new array.
+    prepared:  what ``_cuda`` keeps for it, None until then and once that is evicted.
     """
 
-    __slots__ = ("_apply", "_hash", "_spans", "out", "output", "plan", "source")
+    __slots__ = ("_hash", "_spans", "out", "output", "plan", "prepared", "run", "source")
 
     def __init__(self, plan: _plan.Plan, source: Layout, out: Layout, output: Output | None) -> None:
         self.plan, self.source, self.out, self.output = plan, source, out, output
         self._hash = hash((plan, source, out))
         self._spans = source.span, out.span
-        self._apply: Callable[[Call, Library, Any, Any], Any] = _nothing
+        self.prepared: Callable[[], Any] = _nothing
+        self.run: Callable[[Call, Library, Any, Any], Any] = _empty
         if 0 not in out.shape:
-            self._apply = _on_host
+            self.run = _on_host
             if source.device is not None:
                 from cupysample import _cuda  # only where there is a device: it is half of the package's import time
 
-                self._apply = _cuda.apply
+                self.run = _cuda.apply
 
     def __hash__(self) -> int:
         return self._hash
@@ -56,20 +59,14 @@ class Call:
             return NotImplemented
         return (self.plan, self.source, self.out) == (other.plan, other.source, other.out)
 
-    def __call__(self, library: Library, x: Any, out: Any) -> Any:
-        """Resample ``x`` into ``out`` or a new array."""
-        if self.output is None:
-            self._check_memory(library, x, out)
-        return self._apply(self, library, x, out)
-
     def warm(self) -> None:
-        """Do all that the first call would, but allocate and launch."""
-        if self._apply not in (_nothing, _on_host):
+        """Do all that the first run would, but allocate and launch."""
+        if self.run not in (_empty, _on_host):
             from cupysample import _cuda
 
             _cuda.warm(self)
 
-    def _check_memory(self, library: Library, x: Any, out: Any) -> None:
+    def check_memory(self, library: Library, x: Any, out: Any) -> None:
         """Refuse an ``out`` that may not be written or that shares memory with the input."""
         if not library.writeable(out):
             raise ValueError("out: must be writeable, got a read-only array")
@@ -81,43 +78,40 @@ class Call:
             raise ValueError("out: must not overlap the input in memory, got arrays that share memory")
 
 
-def _nothing(call: Call, library: Library, x: Any, out: Any) -> Any:
-    """An empty output."""
+def _nothing() -> None:
+    """A dead reference."""
+
+
+def _empty(call: Call, library: Library, x: Any, out: Any) -> Any:
+    """An output without elements."""
     if call.output is None:
         return out
     if call.source.device is None:
-        return library.empty(x, call.output.shape, call.output.axes)
+        return library.empty(x, call.output)
     from cupysample import _kernels
 
     with _kernels.import_cupy().cuda.Device(call.source.device):
-        return library.empty(x, call.output.shape, call.output.axes)
+        return library.empty(x, call.output)
 
 
 def _on_host(call: Call, library: Library, x: Any, out: Any) -> Any:
     if call.output is not None:
-        out = library.empty(x, call.output.shape, call.output.axes)
+        out = library.empty(x, call.output)
     _numpy.apply(call.plan, call.source.dtype, library.host(x), library.host(out))
     return out
 
 
-def interpolate(input: Any, arguments: Arguments, out: Any = None) -> Any:
-    """Resample; see ``cupysample.interpolate``."""
-    library = _arrays.KNOWN.get(input.__class__)
+def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
+    """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
+    library = _arrays.KNOWN.get(x.__class__)
     if library is None:
-        if _arrays.is_foreign(input):
-            return _through(interpolate, "input", input, (arguments,), out)
-        library = _arrays.library(input, "input")
-    return forward(library, input, arguments, out)(library, input, out)
-
-
-def interpolate_backward(gradient: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
-    """Apply the adjoint; see ``cupysample.interpolate_backward``."""
-    library = _arrays.KNOWN.get(gradient.__class__)
-    if library is None:
-        if _arrays.is_foreign(gradient):
-            return _through(interpolate_backward, "grad_output", gradient, (input_size, arguments), out)
-        library = _arrays.library(gradient, "grad_output")
-    return backward(library, gradient, input_size, arguments, out)(library, gradient, out)
+        if _arrays.is_foreign(x):
+            return _through(x, input_size, arguments, out)
+        library = _arrays.library(x, _name(input_size))
+    call = checked(library, x, input_size, arguments, out)
+    if out is not None:
+        call.check_memory(library, x, out)
+    return call.run(call, library, x, out)
 
 
 def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = False) -> None:
@@ -128,21 +122,25 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         input = _foreign.imported(input, "input")
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
-    call = forward(library, input, arguments, out)
+    call = checked(library, input, None, arguments, out)
     call.warm()
     if backward:
         _adjoint(library, call.out, call.source.shape, arguments, None).warm()
 
 
-def _through(function: Callable[..., Any], name: str, x: Any, rest: tuple[Any, ...], out: Any) -> Any:
-    """Call a function with a view of a foreign array, and give the result to that array's library."""
+def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:
+    """Resample a view of a foreign array, and give the result to that array's library."""
     from cupysample import _foreign  # with ``_kernels``, which few need
 
-    view = _foreign.imported(x, name)
+    view = _foreign.imported(x, _name(input_size))
     if out is None:
-        return _foreign.exported(function(view, *rest), x)
-    function(view, *rest, _foreign.imported_out(out) if _arrays.is_foreign(out) else out)
+        return _foreign.exported(resample(view, input_size, arguments), x)
+    resample(view, input_size, arguments, _foreign.imported_out(out) if _arrays.is_foreign(out) else out)
     return out
+
+
+def _name(input_size: Any) -> str:
+    return "input" if input_size is None else "grad_output"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,13 +149,12 @@ def _through(function: Callable[..., Any], name: str, x: Any, rest: tuple[Any, .
 
 _calls: dict[tuple[Any, ...] | None, Call] = {}
 
+_SEQUENCES = (list, tuple)
 _SCALARS = frozenset({type(None), bool, int, float, str, np.float32, np.float64, np.int32, np.int64, np.bool_, np.str_})
 """Immutable types: a call whose arguments are of others is not remembered."""
 
 
-def _call(
-    library: Library, x: Any, input_size: Any, arguments: Arguments, out: Any, check: Callable[..., Call]
-) -> Call:
+def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out: Any) -> Call:
     """Return the remembered call, or a checked one to remember.
 
     The key holds everything a call depends on, values and types: 2 == 2.0 and 1 == True in Python, yet one of the two
@@ -167,35 +164,27 @@ def _call(
     types: tuple[type, ...] = size.__class__, scale_factor.__class__, align_corners.__class__
     values: tuple[Any, ...] = arguments
     given = scale_factor if size is None else size
-    if isinstance(given, tuple | list):
+    if isinstance(given, _SEQUENCES):
         types += tuple(map(type, given))
         if isinstance(given, list):
             values = (*given, *arguments[2:])
-    key = call = None
+    key = call = sizes = None
     try:
+        if input_size is not None:
+            types += (input_size.__class__, *map(type, input_size))
+            sizes = tuple(input_size)
         out_key = None if out is None else (out.__class__, library.key(out))
-        key = types, values, x.__class__, library.key(x), input_size, out_key
+        key = types, values, sizes, x.__class__, library.key(x), out_key
         call = _calls.get(key)
     except (TypeError, AttributeError, RuntimeError):
         key = None  # not hashable: wrong arguments, or arrays; an out of another library; a tensor without strides
     if call is None:
-        call = check(library, x, input_size, arguments, out)
-        if key is not None and _SCALARS.issuperset(kind for kind in types if not issubclass(kind, list | tuple)):
+        call = (_forward if input_size is None else _backward)(library, x, input_size, arguments, out)
+        if key is not None and _SCALARS.issuperset(kind for kind in types if not issubclass(kind, _SEQUENCES)):
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call
     return call
-
-
-def forward(library: Library, input: Any, arguments: Arguments, out: Any) -> Call:
-    """Return the checked call of ``interpolate``."""
-    return _call(library, input, None, arguments, out, _forward)
-
-
-def backward(library: Library, gradient: Any, input_size: Any, arguments: Arguments, out: Any) -> Call:
-    """Return the checked call of ``interpolate_backward``."""
-    shape = checked_input_size(input_size, tuple(gradient.shape))
-    return _call(library, gradient, shape, arguments, out, _backward)
 
 
 def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: Any) -> Call:
@@ -207,8 +196,9 @@ def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: A
     return _new(plan, library, source, shape, channels_last(source.shape, source.strides, shape, arguments[2]), out)
 
 
-def _backward(library: Library, gradient: Any, shape: tuple[int, ...], arguments: Arguments, out: Any) -> Call:
-    return _adjoint(library, library.layout(gradient, "grad_output"), shape, arguments, out)
+def _backward(library: Library, gradient: Any, input_size: Any, arguments: Arguments, out: Any) -> Call:
+    source = library.layout(gradient, "grad_output")
+    return _adjoint(library, source, checked_input_size(input_size, source.shape), arguments, out)
 
 
 def _adjoint(library: Library, source: Layout, shape: tuple[int, ...], arguments: Arguments, out: Any) -> Call:

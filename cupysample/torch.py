@@ -29,12 +29,14 @@ __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "patch", "
 # Functions
 
 
-def interpolate(input: Tensor, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+def interpolate(input: Tensor, _: None, arguments: Arguments, out: Tensor | None = None) -> Tensor:
     """``cupysample.interpolate`` of a tensor."""
     if has_torch_function_unary(input):
         named = dict(zip(ARGUMENTS, arguments, strict=True))
         return handle_torch_function(_functional.interpolate, (input,), input, **named, out=out)
-    return _dispatch(_cast(input, arguments[2]), None, arguments, out)
+    if input.dtype in _HALVES:
+        input = _cast(input, arguments[2])
+    return _dispatch(input, None, arguments, out)
 
 
 def interpolate_backward(
@@ -56,7 +58,7 @@ def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bo
 ARGUMENTS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
 
 
-_HALVES = (torch.float16, torch.bfloat16)
+_HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
 def _cast(input: Tensor, mode: object) -> Tensor:
@@ -95,9 +97,7 @@ def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = 
 def _kernels(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Any:
     if x.is_conj() or x.is_neg():
         x = x.resolve_conj().resolve_neg()
-    if input_size is None:
-        return _interpolate.interpolate(x, arguments, out)
-    return _interpolate.interpolate_backward(x, input_size, arguments, out)
+    return _interpolate.resample(x, input_size, arguments, out)
 
 
 _hidden: list[Callable[..., Any]] = []

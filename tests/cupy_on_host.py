@@ -134,7 +134,7 @@ class RawModule:
         return types.SimpleNamespace(kernel=self._function(driver().device))
 
     def _function(self, device: int) -> Any:
-        def call(grid: Any, block: Any, arguments: Any, shared: int, *, stream: Any) -> None:
+        def call(grid: Any, block: Any, arguments: Any, shared: int, stream: Any) -> None:
             assert driver().device == device, "launched on another device than compiled for"
             source, out, pointer = (each.data.ptr if isinstance(each, Array) else each for each in arguments)
             size = driver().kernels.parameter_bytes(self.name)

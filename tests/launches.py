@@ -49,9 +49,9 @@ def arguments_of(**given: Any) -> _interpolate.Arguments:
 def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDArray[Any]]:
     """The plan of a call and its output, poisoned."""
     library = _arrays.library(x, "input")
-    call = _interpolate.forward(library, x, arguments_of(**arguments), None)
+    call = _interpolate.checked(library, x, None, arguments_of(**arguments), None)
     assert call.output is not None
-    out = library.empty(x, call.output.shape, call.output.axes)
+    out = library.empty(x, call.output)
     poison(out)
     return call.plan, out
 

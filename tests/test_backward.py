@@ -178,9 +178,10 @@ def test_integers_have_no_gradient_and_shapes_are_checked() -> None:
         cupysample.interpolate_backward(g, (1, 2, 3, 3), scale_factor=2)
     with pytest.raises(ValueError, match=r"input_size: must have the dimensions, batch and channels of grad_output"):
         cupysample.interpolate_backward(g, (2, 2, 2, 2), size=4)
-    for wrong in (3, (1, 2, 2.0, 2), "1222", (1, 2, True, 2)):
-        with pytest.raises(TypeError, match="input_size: must be a sequence of ints"):
-            cupysample.interpolate_backward(g, wrong, size=4)  # type: ignore[arg-type]
+    for wrong in (None, 3, (1, 2, 2.0, 2), "1222", (1, 2, True, 2)):
+        for x in (g, torch.from_numpy(g)):
+            with pytest.raises(TypeError, match="input_size: must be a sequence of ints"):
+                cupysample.interpolate_backward(x, wrong, size=4)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="Input and output sizes should be greater than 0"):
         cupysample.interpolate_backward(g, (1, 2, 0, 2), size=4)
     with pytest.raises(TypeError, match="grad_output: must be a numpy"):
