@@ -20,11 +20,11 @@ from bench import machines
 from bench.machines import Cpu, Machine
 from bench.record import Record
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _cuda, _numpy
+from cupysample import _cuda, _launch, _numpy
 
 Constants = dict[str, int]
 
-MODULES = (_cuda, _numpy)
+MODULES = (_launch, _numpy)
 """Where the constants are read."""
 
 GPU: dict[str, tuple[int, ...]] = {

@@ -24,6 +24,7 @@ class Layout(NamedTuple):
     strides:  in bytes.
     dtype:    the name all libraries share: "float32", "bfloat16" …
     device:   CUDA device index, None for host memory.
+    misalignment: the address modulo ``ALIGNMENT``, on a CUDA device; 0 in host memory.
     """
 
     shape: tuple[int, ...]
@@ -31,6 +32,7 @@ class Layout(NamedTuple):
     dtype: str
     itemsize: int
     device: int | None
+    misalignment: int = 0
 
     @property
     def place(self) -> str:
@@ -97,8 +99,8 @@ class Library(Protocol):
         """Return the library's current stream on the current CUDA device, whose index is ``device``."""
 
 
-_ALIGNMENT = 15
-"""The bits of an address that a launch may depend on."""
+ALIGNMENT = 16
+"""What a launch may depend on of an address: how it lies among so many bytes."""
 
 
 def _check_alignment(address: int, itemsize: int, name: str) -> None:
@@ -160,11 +162,12 @@ class _CuPy:
 
     def key(self, x: Any) -> Hashable:
         data = x.data
-        return x.shape, x.strides, x.dtype, data.device_id, data.ptr & _ALIGNMENT
+        return x.shape, x.strides, x.dtype, data.device_id, data.ptr % ALIGNMENT
 
     def layout(self, x: Any, name: str) -> Layout:
-        _check_alignment(x.data.ptr, x.itemsize, name)
-        return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id)
+        address = x.data.ptr
+        _check_alignment(address, x.itemsize, name)
+        return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id, address % ALIGNMENT)
 
     def address(self, x: Any) -> int:
         address: int = x.data.ptr
@@ -194,7 +197,7 @@ class _Torch:
         return tensor is not None and isinstance(x, tensor)
 
     def key(self, x: Any) -> Hashable:
-        return x.shape, x.stride(), x.dtype, x.device, x.data_ptr() & _ALIGNMENT  # which no sparse tensor has
+        return x.shape, x.stride(), x.dtype, x.device, x.data_ptr() % ALIGNMENT  # which no sparse tensor has
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
@@ -208,9 +211,11 @@ class _Torch:
         size = x.element_size()
         strides = tuple(stride * size for stride in x.stride())
         device = x.device.index if x.device.type == "cuda" else None
+        misalignment = 0
         if device is not None:
             _check_alignment(x.data_ptr(), size, name)
-        return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device)
+            misalignment = x.data_ptr() % ALIGNMENT
+        return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device, misalignment)
 
     def address(self, x: Any) -> int:
         address: int = x.data_ptr()

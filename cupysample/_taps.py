@@ -147,7 +147,7 @@ def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
     taps = forward.taps(first, max(last, first + 1))  # pixels that no output reads still need a row to look at
     assert taps.weight is not None
     pixel = np.arange(start, stop, dtype=np.int64)
-    left = np.searchsorted(taps.left + taps.count, pixel, side="right")
+    left = np.searchsorted(taps.left + _read(forward, taps), pixel, side="right")
     count = np.searchsorted(taps.left, pixel, side="right") - left
     k = np.arange(count.max(initial=1))
     inside = k < count[:, None]
@@ -155,6 +155,19 @@ def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
     tap = np.where(inside, pixel[:, None] - taps.left[row], 0)
     weight = np.where(inside, taps.weight[row, tap], 0)
     return np.minimum(left + first, axis.n_in - 1), count, weight
+
+
+def _read(forward: Axis, taps: Taps) -> NDArray[np.int64]:
+    """How many pixels the rows really read: linear outputs that lie on a pixel do not read the next.
+
+    The first output of an upscaling does, for its coordinate is clamped to 0. Of the transpose its zero would make a
+    row of 5 taps where 4 do. (Without the zeros of other methods windows would go back and forth.)
+    """
+    assert taps.weight is not None
+    if forward.method != "linear" or taps.weight.shape[1] < 2:
+        return taps.count
+    read: NDArray[np.int64] = taps.count - ((taps.count == 2) & (taps.weight[:, 1] == 0))
+    return read
 
 
 def _first_output(axis: Axis, reached: Callable[[int, int], bool]) -> int:

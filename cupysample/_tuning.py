@@ -19,7 +19,30 @@ BLOCK = 256
 """Threads of a block of the general kernels: predicted (no shared memory, full occupancy up to 255 registers / 4)."""
 
 MAX_BLOCKS = 1 << 16
-"""Blocks of a grid of the general kernels; the rest is grid-stride."""
+"""Blocks of a grid in x; the rest is grid-stride."""
+
+GATHERED_BYTES, WIDE_BYTES = 64, 128
+"""kernels/few_taps.cu: bytes of sums of a window that a thread holds, where it gathers and where it reads vectors.
+
+Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, no spills; 2-D, elements a thread:
+
+    taps                       2            4            8
+    float32 gathered, wide     4: 77, 4: 52   4: 121, 4: 71   2: 127, 4: 116
+    float16 gathered, wide     8: 119, 8: 64  4: 119, 8: 94   2: 127, 4: 106
+    uint8   gathered, wide     8: 113, 16: 94 4: 116, 8: 86   2: 122, 4: 100
+
+Twice as many bytes spill. The times are predictions: a thread in flight has 16 loads of a row.
+"""
+
+RUN_ROWS, RUN_DEPTHS = 16, 8
+"""kernels/few_taps.cu: rows and depths that a thread walks through, at most.
+
+Counted: at 2x a run of 16 rows reads 9 source rows where 8 would do, a run of 8 depths 5 planes where 4 would do. Fewer
+where the launch would not fill a large GPU. Predicted, not measured.
+"""
+
+RESIDENT_THREADS = 132 * 2048
+"""Threads that a large GPU (H100) holds at a time."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

@@ -1,7 +1,7 @@
 // elements.cuh: what is stored, what is accumulated, and the rounding between the two.
 //
 // CS_TYPE is one of the numbers below; each gives Element (in memory) and Sum (the accumulate type), widen() and
-// narrow(). Integers are rounded half to even and saturate.
+// narrow(). Integers are rounded half to even and saturate. Bits are copied: they serve every dtype of their size.
 #pragma once
 
 #define CS_FLOAT16 1
@@ -16,8 +16,31 @@
 #define CS_UINT32 10
 #define CS_INT64 11
 #define CS_UINT64 12
+#define CS_BITS8 13
+#define CS_BITS16 14
+#define CS_BITS32 15
+#define CS_BITS64 16
+#define CS_BITS128 17
 
-#if CS_TYPE == CS_FLOAT16
+#if CS_TYPE >= CS_BITS8
+#if CS_TYPE == CS_BITS8
+typedef unsigned char Element;
+#elif CS_TYPE == CS_BITS16
+typedef unsigned short Element;
+#elif CS_TYPE == CS_BITS32
+typedef unsigned int Element;
+#elif CS_TYPE == CS_BITS64
+typedef unsigned long long Element;
+#else
+struct alignas(16) Element {
+    unsigned long long bits[2];
+};
+#endif
+typedef Element Sum;
+__device__ inline Sum widen(Element x) { return x; }
+__device__ inline Element narrow(Sum x) { return x; }
+
+#elif CS_TYPE == CS_FLOAT16
 #include <cuda_fp16.h>
 typedef __half Element;
 typedef float Sum;
@@ -45,6 +68,7 @@ __device__ inline Element narrow(Sum x) { return x; }
 // Fixed-point sums fit an int: weights have total variation below 2 and at most 22 fractional bits (_taps.py).
 // Means sum in 64 bits.
 typedef unsigned char Element;
+#define CS_MEAN (CS_ARITHMETIC == 4)
 #if CS_MEAN
 typedef unsigned long long Sum;
 #else

@@ -14,13 +14,12 @@ struct Batch {
     long long extent, source_stride, out_stride;
 };
 
-// A resampled axis. Either `left`, `count` and `weight` are tables on the device (weight[n_out][width]), or they are
+// A resampled axis. Either `left`, `count` and `weight` are tables on the device (weight[width][n_out]), or they are
 // null and the numbers below them say how to compute a row; see taps.cuh.
 struct Axis {
     const int* left;
     const int* count;
     const void* weight;
-    long long width;
     long long n_in, n_out;
     long long source_stride, out_stride;
     double step;        // source pixels per output pixel
@@ -33,6 +32,7 @@ struct Axis {
 struct Geometry {
     Batch outer[2], inner;
     Axis axis[CS_AXES];
+    long long packed;  // of few_taps.cu
 
     __device__ Index outputs() const {
         Index total = Index(outer[0].extent) * Index(outer[1].extent) * Index(inner.extent);

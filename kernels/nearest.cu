@@ -5,32 +5,14 @@
 // SHAPES    source [outer, outer, n_in_0 …, inner], out [outer, outer, n_out_0 …, inner], any strides; see geometry.cuh
 // TABLES    none: a coordinate is one product
 // THREADS   one thread, one output at a time; neighbours in x are neighbours in the last dimension
-// TRAFFIC   reads the chosen source elements, writes |out|; elements are CS_BYTES wide whatever their dtype
+// TRAFFIC   reads the chosen source elements, writes |out|; elements are bits, whatever their dtype
 // CONTRACT  addresses and strides are multiples of the element; out overlaps neither itself nor source
 // LAUNCH    any 1-D grid and block: grid-stride; no shared memory, no atomics
 // VERSIONS  1 one element a thread: predicted from counted bytes, not yet measured
 #include "geometry.cuh"
+#include "elements.cuh"
 #include "coordinates.cuh"
-
-#if CS_BYTES == 1
-typedef unsigned char Element;
-#elif CS_BYTES == 2
-typedef unsigned short Element;
-#elif CS_BYTES == 4
-typedef unsigned int Element;
-#elif CS_BYTES == 8
-typedef unsigned long long Element;
-#else
-struct alignas(16) Element {
-    unsigned long long bits[2];
-};
-#endif
-
-__device__ Index pixel(const Axis& axis, Index i) {
-    const double offset = axis.method == 1 ? 0.5 : 0.0;
-    return Index(axis.wide ? nearest_pixel<double>(i, axis.step, offset, axis.n_in)
-                           : nearest_pixel<float>(i, float(axis.step), float(offset), axis.n_in));
-}
+#include "pixel.cuh"
 
 extern "C" __global__ void CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out,
                                     const __grid_constant__ Geometry g) {

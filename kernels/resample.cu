@@ -3,7 +3,7 @@
 // MATHS     out[o, i_0 … i_N-1, c] = Σ_k0 w_0[i_0, k_0] Σ_k1 w_1[i_1, k_1] … source[o, left_0[i_0] + k_0 …, c]:
 //           the last axis innermost, taps in ascending order
 // SHAPES    source [outer, outer, n_in_0 …, inner], out [outer, outer, n_out_0 …, inner], any strides; see geometry.cuh
-// TABLES    per axis left int[n_out], count int[n_out], weight Weight[n_out][width]; or computed rows; see taps.cuh
+// TABLES    per axis left int[n_out], count int[n_out], weight Weight[width][n_out]; or computed rows; see taps.cuh
 // THREADS   one thread, one output at a time; neighbours in x are neighbours in the last dimension
 // TRAFFIC   reads source once from DRAM while taps overlap in L1 and L2, writes |out|;
 //           tables Σ n_out_d (8 + width_d sizeof(Weight)), cached
@@ -11,44 +11,11 @@
 //           addresses and strides are multiples of the element; out overlaps neither itself nor source
 // LAUNCH    any 1-D grid and block: grid-stride; no shared memory, no atomics, so the same bits on every run
 // VERSIONS  1 plain gather, one output a thread: predicted from counted bytes, not yet measured
-//
-// CS_ARITHMETIC  1 float: products fused into sums, one rounding at the end
-//                2 integer: every product and sum rounded by itself, as NumPy does
-//                3 fixed: uint8 in fixed point, rounded and saturated after every axis, as torch's CPU kernels do
-//                4 mean: exact integer sums, divided by the number of pixels, half to even
-#define CS_FLOAT 1
-#define CS_INTEGER 2
-#define CS_FIXED 3
-#define CS_MEAN (CS_ARITHMETIC == 4)
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
+#include "arithmetic.cuh"
 #include "taps.cuh"
-
-#if CS_ARITHMETIC == CS_FLOAT
-__device__ inline Sum product(Weight w, Sum x) { return w * x; }
-__device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return fma(w, x, sum); }
-#elif CS_ARITHMETIC == CS_INTEGER
-__device__ inline Sum product(Weight w, Sum x) { return times(w, x); }
-__device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return plus(sum, times(w, x)); }
-#elif CS_ARITHMETIC == CS_FIXED
-__device__ inline Sum product(Weight w, Sum x) { return w * x; }
-__device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return w * x + sum; }
-#else
-__device__ inline Sum product(Weight, Sum x) { return x; }
-__device__ inline Sum accumulate(Weight, Sum x, Sum sum) { return sum + x; }
-#endif
-
-// Rounding after each axis.
-__device__ inline Sum finish(Sum sum, const Axis& axis) {
-#if CS_ARITHMETIC == CS_FIXED
-    sum = (sum + (1 << axis.bits >> 1)) >> axis.bits;
-    return sum < 0 ? 0 : sum > 255 ? 255 : sum;
-#else
-    (void)axis;
-    return sum;
-#endif
-}
 
 template <int D>
 __device__ Sum gather(const Element* source, const Geometry& g, const Row (&rows)[CS_AXES]) {
@@ -67,7 +34,7 @@ __device__ Sum gather(const Element* source, const Geometry& g, const Row (&rows
             x = gather<D + 1>(source, g, rows);
         sum = k ? accumulate(row.weight(k), x, sum) : product(row.weight(k), x);
     }
-    return finish(sum, g.axis[D]);
+    return finish(sum, g.axis[D].bits);
 }
 
 extern "C" __global__ void CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out,

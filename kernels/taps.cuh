@@ -4,26 +4,16 @@
 // its transpose (2). The computed rows are those of cupysample/_taps.py, rounding by rounding.
 #pragma once
 
-#if CS_MEAN
-typedef float Weight;  // unused: every pixel of a mean counts once
-typedef double Real;
-#elif CS_TYPE == CS_UINT8
-typedef int Weight;
-typedef double Real;
-#else
-typedef Sum Weight;
-typedef Sum Real;
-#endif
-
 #if !CS_COMPUTED
 
 struct Row {
     Index left, count;
     const Weight* weights;
+    Index rows;
 
     __device__ Row(const Axis& axis, Index i)
-        : left(axis.left[i]), count(axis.count[i]), weights((const Weight*)axis.weight + i * Index(axis.width)) {}
-    __device__ Weight weight(Index k) const { return weights[k]; }
+        : left(axis.left[i]), count(axis.count[i]), weights((const Weight*)axis.weight + i), rows(Index(axis.n_out)) {}
+    __device__ Weight weight(Index k) const { return weights[k * rows]; }
 };
 
 #else
@@ -161,6 +151,9 @@ struct Computed {
             for (int s = 0; s < 4; ++s)
                 folded[s] = s == slot ? plus(folded[s], w) : folded[s];
         }
+#if CS_COMPUTED == 2
+        if (Reach == 1 && count == 2 && folded[1] == T(0)) count = 1;  // a zero is no tap of the transpose
+#endif
         w0 = stored(folded[0]);
         w1 = stored(folded[1]);
         w2 = stored(folded[2]);

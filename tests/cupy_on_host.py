@@ -159,7 +159,13 @@ def tensors_on(device: int, stream: int) -> Iterator[None]:
     kind: Any = type(next(each for each in _arrays.LIBRARIES if each.name == "torch"))
     with pytest.MonkeyPatch.context() as patch:
         layout = kind.layout
-        patch.setattr(kind, "layout", lambda self, x, name: layout(self, x, name)._replace(device=device))
+        patch.setattr(
+            kind,
+            "layout",
+            lambda self, x, name: layout(self, x, name)._replace(
+                device=device, misalignment=x.data_ptr() % _arrays.ALIGNMENT
+            ),
+        )
         patch.setattr(kind, "stream", lambda self, device: types.SimpleNamespace(ptr=stream))
         _interpolate._calls.clear()
         yield

@@ -7,16 +7,18 @@ sanitizers and the access log.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from cupysample import _arrays, _cuda, _interpolate, _kernels, _plan
+from cupysample import _arrays, _interpolate, _kernels, _launch, _plan
 from cupysample._arrays import Layout
-from cupysample._cuda import Launch, Table
 from cupysample._kernels import Defines
+from cupysample._launch import Launch, Table
 from cupysample._taps import Axis
 from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
 
@@ -31,7 +33,7 @@ def name(kernel: str, defines: Defines) -> str:
 
 def build_all(flavour: Flavour = "plain", keep: Callable[[str], bool] = lambda _: True) -> HostKernels:
     """Compile every instance, or those whose name is to be kept."""
-    instances = {name(*instance): _kernels.source(*instance) for instance in _cuda.instances()}
+    instances = {name(*instance): _kernels.source(*instance) for instance in _launch.instances()}
     return build({key: text for key, text in instances.items() if keep(key)}, flavour)
 
 
@@ -56,9 +58,9 @@ def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDAr
     return call.plan, out
 
 
-def layout(x: NDArray[Any]) -> Layout:
-    """The layout of an array as the kernels get it."""
-    return Layout(x.shape, x.strides, x.dtype.name, x.itemsize, 0)
+def layout(x: NDArray[Any], address: int) -> Layout:
+    """The layout of an array as the kernels get it, its element [0, 0, …] at an address."""
+    return Layout(x.shape, x.strides, x.dtype.name, x.itemsize, 0, address % _arrays.ALIGNMENT)
 
 
 def poison(out: NDArray[Any]) -> None:
@@ -74,21 +76,35 @@ class Tables:
         self.arrays: list[tuple[NDArray[Any], ...]] = []
 
     def __call__(self, axis: Axis) -> Table:
-        arrays = _cuda.table_arrays(axis)
+        arrays = _launch.table_arrays(axis)
         self.arrays.append(arrays)
         left, count, weight = (array.ctypes.data for array in arrays)
-        return Table(left, count, weight, arrays[2].shape[1])
+        return Table(left, count, weight)
 
 
 def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis], Table]) -> Launch:
-    """What ``_cuda`` would launch on a device."""
-    return _cuda.launch(plan, layout(x), layout(out), tables)
+    """What ``_cuda`` would launch on a device, the arrays at the addresses that they have."""
+    return _launch.launch(plan, layout(x, x.ctypes.data), layout(out, out.ctypes.data), tables)
+
+
+@contextmanager
+def general() -> Iterator[None]:
+    """Launch the general kernels, which specify the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_launch, "few_taps", lambda *_: None)
+        yield
+
+
+def bounded(grid: tuple[int, int, int], blocks: int) -> tuple[int, int, int]:
+    """The grid, of at most so many blocks along each of its axes unless 0."""
+    x, y, z = (min(n, blocks or n) for n in grid)
+    return x, y, z
 
 
 def run(
     kernels: HostKernels, x: NDArray[Any], *, order: Order = "forward", blocks: int = 0, **arguments: Any
 ) -> NDArray[Any]:
-    """Resample with the kernels on the host; ``blocks`` bounds the grid."""
+    """Resample with the kernels on the host; ``blocks`` bounds the grid along each axis."""
     plan, out = plan_and_output(x, **arguments)
     if 0 not in out.shape:
         tables = Tables()
@@ -100,8 +116,14 @@ def execute(
     kernels: HostKernels, made: Launch, source: int, out: int, order: Order = "forward", blocks: int = 0
 ) -> None:
     """Execute a launch on addresses."""
-    grid = (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:])
-    unpacked = Job(name(made.kernel, made.defines), grid, made.block, {}, made.geometry.tobytes(), made.shared)
+    unpacked = Job(
+        name(made.kernel, made.defines),
+        bounded(made.grid, blocks),
+        made.block,
+        {},
+        made.geometry.tobytes(),
+        made.shared,
+    )
     kernels.launch(unpacked, {"source": source, "out": out}, order)
 
 
@@ -115,24 +137,25 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
     """Pack the launch that applies a plan."""
     arrays: dict[str, NDArray[Any]] = {}
     pointers: list[tuple[int, str]] = []
-    geometry = _cuda.geometry_dtype(len(plan.axes))
+    geometry = _launch.geometry_dtype(len(plan.axes))
     axis_offset = _offset(geometry, "axis")
 
     def table(axis: Axis) -> Table:
         d = len(arrays) // 3
-        parts = _cuda.table_arrays(axis)
+        parts = _launch.table_arrays(axis)
         for field, part in zip(("left", "count", "weight"), parts, strict=True):
             arrays[f"{field} {d}"] = part
-            member = _offset(_cuda._AXIS, field)
-            pointers.append((axis_offset + d * _cuda._AXIS.itemsize + member, f"{field} {d}"))
-        return Table(0, 0, 0, parts[2].shape[1])
+            member = _offset(_launch._AXIS, field)
+            pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))
+        return Table(0, 0, 0)
 
-    made = launch(plan, x, out, table)
-    arrays["source"], source_offset = buffer(x)
-    arrays["out"], out_offset = buffer(out)
+    source, source_offset = buffer(x)
+    target, out_offset = buffer(out)
+    made = _launch.launch(plan, layout(x, source_offset), layout(out, out_offset), table)
+    arrays |= {"source": source, "out": target}
     return Job(
         name(made.kernel, made.defines),
-        (min(made.grid[0], blocks or made.grid[0]), *made.grid[1:]),
+        bounded(made.grid, blocks),
         made.block,
         arrays,
         made.geometry.tobytes(),

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _cuda, _interpolate
+from cupysample import _interpolate, _launch
 from cupysample._plan import Plan
 from tests import bounds, cases, cupy_on_host, launches, oracle
 from tests.cases import Case
@@ -262,9 +262,9 @@ def test_kernels_that_compute_their_rows(kernels: HostKernels, monkeypatch: pyte
     """The transpose found by bisection has the bits of the tabulated one."""
     for case in native_cases(1000, 61):
         g = gradient(case)
-        table = run(kernels, case, g)
-        with monkeypatch.context() as patch:
-            patch.setattr(_cuda, "has_table", lambda _: False)
+        with launches.general(), monkeypatch.context() as patch:
+            table = run(kernels, case, g)
+            patch.setattr(_launch, "has_table", lambda _: False)
             computed = run(kernels, case, g)
         assert computed.tobytes() == table.tobytes(), case
 
@@ -282,7 +282,7 @@ def test_sanitizers_and_races(kernels: HostKernels, monkeypatch: pytest.MonkeyPa
         return packed
 
     some = jobs(71)
-    monkeypatch.setattr(_cuda, "has_table", lambda _: False)
+    monkeypatch.setattr(_launch, "has_table", lambda _: False)
     some += jobs(73)
     replay_sanitized(kernels, some)
     logged = launches.build_all("log", {job.kernel for job in some}.__contains__)

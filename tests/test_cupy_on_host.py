@@ -216,11 +216,11 @@ def test_compile_errors_name_the_instance_and_keep_the_log(cupy: Any) -> None:
 
     class Broken(cupy_on_host.RawModule):
         def get_function(self, entry: str) -> Any:
-            raise error("kernels/nearest.cu(44): error: identifier is undefined")
+            raise error("kernels/few_taps.cu(44): error: identifier is undefined")
 
     cupy.RawModule = Broken
     with pytest.raises(
-        RuntimeError, match=r"(?s)kernels/nearest\.cu \(CS_AXES=2, .*does not compile.*nearest\.cu\(44\)"
+        RuntimeError, match=r"(?s)kernels/few_taps\.cu \(CS_AXES=2, .*does not compile.*few_taps\.cu\(44\)"
     ):
         cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2)
     assert not _kernels._functions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cupysample
-from cupysample import _cuda
+from cupysample import _cuda, _launch
 from tests import bounds, cases, oracle
 from tests.cases import Case
 
@@ -237,7 +237,7 @@ def test_bits_repeat_and_do_not_depend_on_the_block(cupy: Any, offset: int, monk
     x = cupy.random.rand(2, 5, 61, 67, dtype=np.float32)[..., offset:]
     first = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
     for block in (32, 96, 1024 // 2):
-        monkeypatch.setattr(_cuda, "BLOCK", block)
+        monkeypatch.setattr(_launch, "BLOCK", block)
         _cuda._launches.clear()
         for _ in range(5):
             again = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
@@ -255,7 +255,7 @@ def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest
                 for size in (23, 57, 190):
                     table = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     with monkeypatch.context() as patch:
-                        patch.setattr(_cuda, "TABLE_ROWS", 0)
+                        patch.setattr(_launch, "TABLE_ROWS", 0)
                         _cuda._launches.clear()
                         computed = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     _cuda._launches.clear()

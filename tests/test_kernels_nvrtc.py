@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cupysample import _cuda, _kernels
+from cupysample import _kernels, _launch
 from cupysample._kernels import Defines
 
 pytestmark = pytest.mark.nvrtc
@@ -19,7 +19,7 @@ ALL_ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_
 LOCAL_MEMORY: dict[tuple[str, Defines], tuple[int, str]] = {}
 """Instances that may use local memory: (bytes, reason). None does."""
 
-INSTANCES = _cuda.instances()
+INSTANCES = _launch.instances()
 
 
 def headers() -> Path:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _cuda
+from cupysample import _launch
 from tests import bounds, cases, launches, oracle
 from tests.cases import Case
 from tests.host.harness import HostKernels, Job, races, replay_sanitized
@@ -98,9 +98,9 @@ def test_long_offsets(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> 
     """The instances with 64-bit offsets give the same bits."""
     for case in some(600, 11):
         x = case.input()
-        short = launches.run(kernels, x, **case.arguments)
-        with monkeypatch.context() as patch:
-            patch.setattr(_cuda, "_fits_int32", lambda *_: False)
+        with launches.general(), monkeypatch.context() as patch:
+            short = launches.run(kernels, x, **case.arguments)
+            patch.setattr(_launch, "_fits_int32", lambda *_: False)
             assert launches.run(kernels, x, **case.arguments).tobytes() == short.tobytes(), case
 
 
@@ -110,9 +110,9 @@ def test_computed_rows_are_the_tabulated_ones(kernels: HostKernels, monkeypatch:
         if case.mode in cases.POINT:
             continue
         x = case.input()
-        table = launches.run(kernels, x, **case.arguments)
-        with monkeypatch.context() as patch:
-            patch.setattr(_cuda, "has_table", lambda _: False)
+        with launches.general(), monkeypatch.context() as patch:
+            table = launches.run(kernels, x, **case.arguments)
+            patch.setattr(_launch, "has_table", lambda _: False)
             computed = launches.run(kernels, x, **case.arguments)
         assert computed.tobytes() == table.tobytes(), case
 
@@ -186,7 +186,7 @@ def test_sanitizers(kernels: HostKernels, request: pytest.FixtureRequest, monkey
     """AddressSanitizer and UBSan see nothing, guard zones stay untouched, and the bits are those of the plain build."""
     exhaustive = request.config.getoption("--exhaustive")
     jobs = [packed for packed, _ in sampled_jobs(exhaustive)]
-    monkeypatch.setattr(_cuda, "has_table", lambda _: False)
+    monkeypatch.setattr(_launch, "has_table", lambda _: False)
     jobs += [packed for packed, _ in sampled_jobs(exhaustive=False)[:: 1 if exhaustive else 3]]
     replay_sanitized(kernels, jobs)
 

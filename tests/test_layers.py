@@ -19,7 +19,7 @@ LAYERS = (
     ("_taps",),
     ("_plan",),
     ("_arrays",),
-    ("_kernels", "_numpy", "_cuda", "_foreign"),
+    ("_kernels", "_numpy", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),
     ("__init__", "_functional", "_modules", "torch", "__main__", "_pictures", "_demo", "_report"),
 )
@@ -31,6 +31,8 @@ SIDEWAYS = {
     ("_filters", "_rounding"),
     ("_coordinates", "_rounding"),
     ("_cuda", "_kernels"),
+    ("_cuda", "_launch"),
+    ("_launch", "_kernels"),
     ("_foreign", "_kernels"),
     ("__init__", "_functional"),
     ("__init__", "_modules"),

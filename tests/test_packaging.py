@@ -35,9 +35,9 @@ site.addsitedir(place)  # reads .pth files, as Python does at its start
 sys.path[:] = [entry for entry in sys.path if entry not in before] + before
 
 import cupysample
-from cupysample import _cuda, _kernels
+from cupysample import _kernels, _launch
 
-text = _kernels.source("resample", _cuda.resample_defines(2, "float32", "float", True, False))
+text = _kernels.source("resample", _launch.resample_defines(2, "float32", "float", True, False))
 assert "cupysample_entry" in text and "__global__" in text
 assert (Path(_kernels.folder()) / "nearest.cu").is_file()
 y = cupysample.interpolate(np.arange(4.0).reshape(1, 1, 2, 2), scale_factor=2, mode="bilinear")

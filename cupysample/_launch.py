@@ -1,0 +1,417 @@
+"""A plan as a kernel launch: which kernel, which instance, which grid, and the numbers it is given.
+
+``launch`` is a pure function of a plan, two layouts and the addresses of tables. The tests run what it returns on the
+CPU; ``_cuda`` hands it to the driver.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cupysample._arrays import Layout
+from cupysample._kernels import Defines
+from cupysample._plan import DTYPES, Plan
+from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
+from cupysample._tuning import (
+    BLOCK,
+    GATHERED_BYTES,
+    MAX_BLOCKS,
+    RESIDENT_THREADS,
+    RUN_DEPTHS,
+    RUN_ROWS,
+    TABLE_BYTES,
+    TABLE_ROWS,
+    WIDE_BYTES,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
+FORWARD, TRANSPOSED = 1, 2
+"""Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
+METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
+REALS = {"complex64": "float32", "complex128": "float64"}
+VECTOR_BYTES = 16
+"""The widest load or store of a thread."""
+
+_BATCH = np.dtype([("extent", "i8"), ("source_stride", "i8"), ("out_stride", "i8")])
+_AXIS = np.dtype(
+    [
+        ("left", "u8"),
+        ("count", "u8"),
+        ("weight", "u8"),
+        ("n_in", "i8"),
+        ("n_out", "i8"),
+        ("source_stride", "i8"),
+        ("out_stride", "i8"),
+        ("step", "f8"),
+        ("method", "i4"),
+        ("align_corners", "i4"),
+        ("wide", "i4"),
+        ("bits", "i4"),
+    ]
+)
+
+
+@cache
+def geometry_dtype(axes: int) -> np.dtype[Any]:
+    """``struct Geometry`` of kernels/geometry.cuh, byte for byte."""
+    return np.dtype([("outer", _BATCH, 2), ("inner", _BATCH), ("axis", _AXIS, axes), ("packed", "i8")])
+
+
+class Launch(NamedTuple):
+    """One kernel launch but for the two addresses: ``kernel(source, out, geometry)``."""
+
+    kernel: str
+    defines: Defines
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    geometry: NDArray[Any]
+
+
+class Table(NamedTuple):
+    """Addresses of an axis' table."""
+
+    lefts: int
+    counts: int
+    weights: int
+
+
+class Dim(NamedTuple):
+    """An extent of the view of a launch; strides in elements."""
+
+    extent: int
+    source_stride: int
+    out_stride: int
+
+
+class View(NamedTuple):
+    """What a plan is applied to: ``[outer, outer, axes, inner]``; a complex number is two reals in ``inner``.
+
+    dtype:   what is computed with; "bits8" … "bits128" for copies.
+    small:   whether every offset and index fits an int.
+    source_alignment, out_alignment:  bytes, powers of two at most ``VECTOR_BYTES``, that the addresses are multiples of.
+    """
+
+    dtype: str
+    itemsize: int
+    outer: tuple[Dim, Dim]
+    axes: tuple[Dim, ...]
+    inner: Dim
+    small: bool
+    source_alignment: int
+    out_alignment: int
+
+    @property
+    def outputs(self) -> int:
+        """Elements of out."""
+        return math.prod(dim.extent for dim in (*self.outer, *self.axes, self.inner))
+
+
+def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Table]) -> Launch:
+    """Return the launch that applies ``plan``; ``table`` gives the addresses of an axis' table."""
+    view = _view(plan, source, out)
+    copy = plan.arithmetic == "copy"
+    tabulated = not copy and plan.arithmetic != "mean" and all(has_table(axis) for axis in plan.axes)
+    made = few_taps(plan, view) if copy or tabulated else None
+    if made is None:
+        made = nearest(plan, view) if copy else resample(plan, view, tabulated)
+    kernel, defines, grid, packed = made
+
+    geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
+    geometry["outer"] = list(view.outer)
+    geometry["inner"] = view.inner
+    geometry["packed"] = packed
+    for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
+        entry = geometry["axis"][0, d]
+        if tabulated:
+            entry["left"], entry["count"], entry["weight"] = table(axis)
+        entry["n_in"], entry["n_out"] = axis.n_in, axis.n_out
+        entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
+        entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
+        entry["align_corners"] = axis.align_corners
+        entry["wide"] = axis.index_dtype == np.float64
+        entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
+    return Launch(kernel, defines, grid, (BLOCK, 1, 1), 0, geometry)
+
+
+Made = tuple[str, Defines, tuple[int, int, int], bool]
+"""Kernel, defines, grid, whether threads store vectors."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The general kernels: any size, any stride
+
+
+def nearest(plan: Plan, view: View) -> Made:
+    """kernels/nearest.cu."""
+    return "nearest", nearest_defines(len(plan.axes), view.dtype, view.small), _one_output_a_thread(view), False
+
+
+def resample(plan: Plan, view: View, tabulated: bool) -> Made:
+    """kernels/resample.cu."""
+    computed = 0
+    if not tabulated:
+        computed = TRANSPOSED if plan.axes[0].transposed else FORWARD
+    small = view.small and not computed
+    defines = resample_defines(len(plan.axes), view.dtype, plan.arithmetic, small, computed)
+    return "resample", defines, _one_output_a_thread(view), False
+
+
+def _one_output_a_thread(view: View) -> tuple[int, int, int]:
+    return min(-(-view.outputs // BLOCK), MAX_BLOCKS), 1, 1
+
+
+def _defines(axes: int, dtype: str, arithmetic: str, index: str, computed: int) -> Defines:
+    return (
+        ("CS_AXES", str(axes)),
+        ("CS_TYPE", f"CS_{dtype.upper()}"),
+        ("CS_ARITHMETIC", str(ARITHMETIC[arithmetic])),
+        ("CS_INDEX", index),
+        ("CS_COMPUTED", str(computed)),
+    )
+
+
+def nearest_defines(axes: int, dtype: str, small: bool) -> Defines:
+    """The defines of an instance of kernels/nearest.cu."""
+    return _defines(axes, dtype, "copy", _index(small), 0)
+
+
+def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: int) -> Defines:
+    """The defines of an instance of kernels/resample.cu."""
+    return _defines(axes, dtype, arithmetic, _index(small), computed)
+
+
+def _index(small: bool) -> str:
+    return "int" if small else "long long"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Few taps: a thread has some elements of a row and walks down a run of rows
+
+
+def few_taps(plan: Plan, view: View) -> Made | None:
+    """kernels/few_taps.cu, or None where rows have too many taps or offsets are too large for it."""
+    taps = _taps(plan)
+    if taps is None or taps > most_taps(len(plan.axes), plan.arithmetic) or not _rows_suit(plan, view):
+        return None
+    wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, taps, wide=True))
+    elements = vector(len(plan.axes), view.dtype, taps, wide)
+    (outer, rows), depths = (dim.extent for dim in view.outer), 1
+    if len(view.axes) > 1:
+        outer, rows = outer * rows, view.axes[-2].extent
+    if len(view.axes) > 2:
+        depths = view.axes[0].extent
+    across = outer * -(-view.axes[-1].extent * view.inner.extent // elements)
+    if max(across, rows, depths) >= _indices():
+        return None
+    waves = across * rows * depths // RESIDENT_THREADS
+    run_rows = min(max(waves, 1), RUN_ROWS)
+    run_depths = min(max(waves // run_rows, 1), RUN_DEPTHS)
+    grid = (
+        min(-(-across // BLOCK), MAX_BLOCKS),
+        min(-(-rows // run_rows), _GRID_YZ),
+        min(-(-depths // run_depths), _GRID_YZ),
+    )
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
+    return "few_taps", defines, grid, wide or _is_packed(plan, view, elements)
+
+
+_GRID_YZ = 65535
+"""The driver's bound."""
+_TAPS = (1, 2, 4, 8)
+
+
+def _taps(plan: Plan) -> int | None:
+    """Taps of the longest row of any axis, rounded up to a power of two; None if it has more, or some row has none."""
+    if plan.arithmetic == "copy":
+        return 1
+    if any(axis.width > 3 * _TAPS[-1] for axis in plan.axes):  # a bound, not worth a table
+        return None
+    counts = [axis.taps().count for axis in plan.axes]
+    longest = max(int(count.max()) for count in counts)
+    return next((taps for taps in _TAPS[1:] if taps >= longest and all(count.min() > 0 for count in counts)), None)
+
+
+def most_taps(axes: int, arithmetic: str) -> int:
+    """Taps whose windows fit into the registers."""
+    return 8 if axes < 3 else 4 if arithmetic == "float" else 2
+
+
+def vector(axes: int, dtype: str, taps: int, wide: bool) -> int:
+    """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
+    if dtype.startswith("bits"):
+        return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
+    itemsize = {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
+    accumulate = 8 if DTYPES[dtype].accumulate == "float64" else 4
+    held = (WIDE_BYTES if wide else GATHERED_BYTES) // (2 if axes > 2 else 1)
+    return min(VECTOR_BYTES // itemsize, held // (taps * accumulate))
+
+
+def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> Defines:
+    """The defines of an instance of kernels/few_taps.cu."""
+    return (
+        *_defines(axes, dtype, arithmetic, "int", 0),
+        ("CS_TAPS", str(taps)),
+        ("CS_VECTOR", str(vector(axes, dtype, taps, wide))),
+        ("CS_WIDE", str(int(wide))),
+    )
+
+
+def _rows_suit(plan: Plan, view: View) -> bool:
+    """Whether offsets inside a row fit an int, and elements of a row of out are one stride apart."""
+    axis, inner = view.axes[-1], view.inner
+    source = (plan.axes[-1].n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
+    out = (axis.extent - 1) * abs(axis.out_stride) + (inner.extent - 1) * abs(inner.out_stride)
+    regular = 1 in (axis.extent, inner.extent) or axis.out_stride == inner.extent * inner.out_stride
+    return regular and max(source, out, axis.extent * inner.extent) < _indices()
+
+
+def _is_packed(plan: Plan, view: View, elements: int) -> bool:
+    """Whether so many neighbours in a row of out are one vector, and a thread should have them.
+
+    It should not where a row shrinks: then neighbours in out read what lies too far apart for one request of a warp.
+    """
+    axis, inner = view.axes[-1], view.inner
+    shrinks = inner.extent == 1 and plan.axes[-1].n_in > axis.extent
+    return not shrinks and axis.extent * inner.extent % elements == 0 and _out_is_aligned(view, elements)
+
+
+def _is_wide(plan: Plan, view: View, elements: int) -> bool:
+    """Whether so many neighbours of a pixel are one vector, in source and out."""
+    inner, extents = view.inner, [*(dim.extent for dim in view.outer), *(axis.n_in for axis in plan.axes)]
+    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
+    aligned = _are_aligned(view.source_alignment, strides, view.itemsize, elements)
+    return inner.extent % elements == 0 and inner.source_stride == 1 and aligned and _out_is_aligned(view, elements)
+
+
+def _out_is_aligned(view: View, elements: int) -> bool:
+    """Whether rows of out are dense and begin with a vector."""
+    dims: list[Dim] = [*view.outer, *view.axes]
+    axis, inner = dims.pop(), view.inner
+    dense = (axis.extent == 1 or axis.out_stride == inner.extent) and (inner.extent == 1 or inner.out_stride == 1)
+    strides = [dim.out_stride for dim in dims if dim.extent > 1]
+    return dense and _are_aligned(view.out_alignment, strides, view.itemsize, elements)
+
+
+def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: int) -> bool:
+    """Whether vectors of ``elements`` stay aligned wherever ``strides`` lead."""
+    return elements * itemsize <= alignment and all(stride % elements == 0 for stride in strides)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What there is
+
+
+def instances() -> list[tuple[str, Defines]]:
+    """Every instance that ``launch`` can ask for."""
+    return list(_instances())
+
+
+def _instances() -> Iterator[tuple[str, Defines]]:
+    computing = [
+        (dtype, row.arithmetic) for dtype, row in DTYPES.items() if row.arithmetic != "copy" and dtype not in REALS
+    ]
+    for axes in (1, 2, 3):
+        for dtype in ("bits8", "bits16", "bits32", "bits64", "bits128"):
+            for small in (True, False):
+                yield "nearest", nearest_defines(axes, dtype, small)
+            for wide in (False, True):
+                yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide)
+        for dtype, arithmetic in computing:
+            for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
+                if computed != TRANSPOSED or arithmetic == "float":
+                    yield "resample", resample_defines(axes, dtype, arithmetic, small, computed)
+            for taps in _TAPS[1:]:
+                for wide in (False, True):
+                    if taps <= most_taps(axes, arithmetic):
+                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
+        yield "resample", resample_defines(axes, "uint8", "mean", small=False, computed=FORWARD)
+
+
+def has_table(axis: Axis) -> bool:
+    """Whether the axis' rows are tabulated; longer ones are computed by each thread."""
+    return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
+
+
+def table_arrays(axis: Axis) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+    """Return left, count and weight as the kernels read them: weight k of neighbouring rows are neighbours."""
+    taps: Taps = axis.taps()
+    assert taps.weight is not None
+    return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(taps.weight.T)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The view
+
+
+def _view(plan: Plan, source: Layout, out: Layout) -> View:
+    dtype, itemsize, parts = source.dtype, source.itemsize, 1
+    if plan.arithmetic == "copy":
+        dtype = f"bits{8 * itemsize}"
+    elif dtype in REALS:  # a complex number is two reals
+        dtype, itemsize, parts = REALS[dtype], itemsize // 2, 2
+    source_strides = _in_elements(source.strides, itemsize, "input")
+    out_strides = _in_elements(out.strides, itemsize, "out")
+    dims = [Dim(*each) for each in zip(out.shape, source_strides, out_strides, strict=True)]
+    steps = [abs(dim.out_stride) for dim in dims[2:] if dim.extent > 1]
+    outer, inner = _fold([*dims[:2], Dim(parts, 1, 1)], min(steps, default=2**63))
+    small = _fits_int32(source.shape, source_strides, parts) and _fits_int32(out.shape, out_strides, parts)
+    return View(dtype, itemsize, outer, tuple(dims[2:]), inner, small, _alignment(source), _alignment(out))
+
+
+def _in_elements(strides: tuple[int, ...], itemsize: int, name: str) -> tuple[int, ...]:
+    if any(stride % itemsize for stride in strides):
+        raise ValueError(f"{name}: strides must be multiples of the element's {itemsize} bytes, got {strides}")
+    return tuple(stride // itemsize for stride in strides)
+
+
+def _alignment(layout: Layout) -> int:
+    return math.gcd(layout.misalignment, VECTOR_BYTES)
+
+
+def _fits_int32(shape: tuple[int, ...], strides: tuple[int, ...], parts: int) -> bool:
+    """Whether every offset and index fits an int."""
+    reach = sum(abs(stride) * (extent - 1) for extent, stride in zip(shape, strides, strict=True))
+    return math.prod(shape) * parts < _indices() and reach + parts < _indices()
+
+
+def _indices() -> int:
+    """Bound of an index that fits an int, with room for the last grid-stride step."""
+    return 2**31 - BLOCK * MAX_BLOCKS
+
+
+def _fold(batch: list[Dim], dense: int) -> tuple[tuple[Dim, Dim], Dim]:
+    """Fold batch, channels and complex part into two outer dimensions and one inner.
+
+    What is denser in the output than ``dense``, the resampled axes, goes inside. Neighbours that are one stride merge.
+    """
+    merged: list[Dim] = []
+    for dim in batch:
+        if dim.extent == 1:
+            continue
+        n = dim.extent
+        if (
+            merged
+            and _same_side(merged[-1], dim, dense)
+            and merged[-1][1:] == (n * dim.source_stride, n * dim.out_stride)
+        ):
+            merged[-1] = Dim(merged[-1].extent * n, dim.source_stride, dim.out_stride)
+        else:
+            merged.append(dim)
+    inner = merged.pop() if merged and abs(merged[-1].out_stride) < dense else _ONE
+    first, second = [_ONE] * (2 - len(merged)) + merged
+    return (first, second), inner
+
+
+_ONE = Dim(1, 0, 0)
+
+
+def _same_side(a: Dim, b: Dim, dense: int) -> bool:
+    return (abs(a.out_stride) < dense) == (abs(b.out_stride) < dense)

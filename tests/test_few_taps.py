@@ -1,0 +1,211 @@
+"""kernels/few_taps.cu, run on the CPU: every instance, every way its threads share a row, and which launches it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import cupysample
+from cupysample import _launch
+from cupysample._launch import Launch
+from cupysample._plan import DTYPES
+from tests import bounds, cases, launches, oracle
+from tests.host.harness import HostKernels, Job, races, replay_sanitized
+
+pytestmark = pytest.mark.host
+
+MODES: dict[tuple[int, int], str] = {
+    (1, 1): "nearest",
+    (1, 2): "nearest",
+    (1, 3): "nearest",
+    (2, 1): "linear",
+    (2, 2): "bilinear",
+    (2, 3): "trilinear",
+    (4, 1): "cubic",
+    (4, 2): "bicubic",
+    (4, 3): "tricubic",
+    (8, 1): "lanczos",
+    (8, 2): "lanczos",
+}
+"""(taps, axes) -> a mode whose longest row, upscaling, has more than half as many taps."""
+
+
+class Call(NamedTuple):
+    """Arrays and arguments that get one instance."""
+
+    taps: int
+    wide: bool
+    x: NDArray[Any]
+    out: NDArray[Any]
+    arguments: dict[str, Any]
+
+    def launch(self) -> tuple[Launch, launches.Tables]:
+        """What a device would get, and the tables that it reads."""
+        plan, like = launches.plan_and_output(self.x, **self.arguments)
+        assert like.shape == self.out.shape
+        tables = launches.Tables()
+        return launches.launch(plan, self.x, self.out, tables), tables
+
+    def job(self, blocks: int) -> Job:
+        """The same, packed."""
+        plan, _ = launches.plan_and_output(self.x, **self.arguments)
+        return launches.pack(plan, self.x, self.out, blocks)
+
+
+def calls() -> Iterator[Call]:
+    """A call for every instance; those that gather with vectors stored, and without, in rows that grow and shrink."""
+    rng = np.random.default_rng(5)
+    for (taps, axes), mode in MODES.items():
+        for dtype, row in DTYPES.items():
+            if taps > 1 and (row.arithmetic == "copy" or taps > _launch.most_taps(axes, row.arithmetic)):
+                continue
+            for wide, channels, width in ((True, 16, 7), (False, 3, 32), (False, 3, 31), (False, 3, 8)):
+                shape, size = (2, channels, *(5, 4)[: axes - 1], 15), (*(11, 9)[: axes - 1], width)
+                if mode == "lanczos" and width < 15:
+                    continue  # more taps
+                x = cases.values(rng, shape, dtype)
+                out = np.zeros((2, channels, *size), x.dtype)
+                if wide:
+                    x, out = (np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in (x, out))
+                launches.poison(out)
+                vectors = wide or (dtype == "complex128" and taps > 1)  # the two parts of a number are one
+                yield Call(taps, vectors, x, out, {"size": size, "mode": mode, "antialias": mode == "lanczos"})
+
+
+def wide_lanczos() -> Iterator[Call]:
+    """The instances of 8 taps that read vectors."""
+    rng = np.random.default_rng(6)
+    for dtype, row in DTYPES.items():
+        for axes in (1, 2):
+            if row.arithmetic != "copy":
+                x = np.moveaxis(cases.values(rng, (2, *(5,)[: axes - 1], 15, 16), dtype), -1, 1)
+                size = (*(11,)[: axes - 1], 21)
+                out = np.moveaxis(np.zeros((2, *size, 16), x.dtype), -1, 1)
+                launches.poison(out)
+                yield Call(8, True, x, out, {"size": size, "mode": "lanczos", "antialias": True})
+
+
+def everything() -> list[Call]:
+    return [*calls(), *wide_lanczos()]
+
+
+@pytest.fixture(scope="module")
+def kernels() -> HostKernels:
+    """Every instance, compiled with g++."""
+    return launches.build_all()
+
+
+def check(call: Call, mode: str) -> None:
+    """Copies and integers against the NumPy path to the bit, floats against the definition within the bound."""
+    name = call.x.dtype.name
+    if name in cases.FLOATS and mode not in cases.POINT:
+        tolerance = bounds.bound(call.x, dtype=name, **call.arguments)
+        bounds.assert_within(call.out, oracle.interpolate(call.x, **call.arguments), tolerance)
+    else:
+        np.testing.assert_array_equal(
+            call.out.view(f"V{call.out.itemsize}"),
+            cupysample.interpolate(call.x, **call.arguments).view(f"V{call.out.itemsize}"),
+        )
+
+
+def test_every_instance(kernels: HostKernels) -> None:
+    """In runs of one row, and of several rows and depths."""
+    seen = set()
+    for call in everything():
+        made, _tables = call.launch()
+        assert made.kernel == "few_taps", call
+        defines = dict(made.defines)
+        assert (defines["CS_TAPS"], defines["CS_WIDE"]) == (str(call.taps), str(int(call.wide))), call
+        seen.add((made.defines, bool(made.geometry["packed"][0])))
+        for blocks in (0, 1, 2):
+            launches.poison(call.out)
+            launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data, blocks=blocks)
+            check(call, call.arguments["mode"])
+    for kernel, made_with in _launch.instances():
+        if kernel == "few_taps":
+            assert (made_with, True) in seen
+            assert (
+                (made_with, False) in seen or dict(made_with)["CS_WIDE"] == "1" or dict(made_with)["CS_VECTOR"] == "1"
+            )
+
+
+def test_sanitizers_and_races(kernels: HostKernels) -> None:
+    jobs = [call.job(blocks=2) for call in everything()]
+    replay_sanitized(kernels, jobs)
+    logged = launches.build_all("log", {job.kernel for job in jobs}.__contains__)
+    for job in jobs:
+        assert not races(logged.log(job)), job.kernel
+
+
+def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread computes an element alike whatever its neighbours in the vector, the run and the grid are."""
+    for call in everything()[::3]:
+        made, _tables = call.launch()
+        launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
+        first = call.out.tobytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(_launch, "_out_is_aligned", lambda *_: False)
+            made, _tables = call.launch()
+        assert not made.geometry["packed"][0]
+        for blocks, order in ((1, "reversed"), (3, 5)):
+            launches.poison(call.out)
+            launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data, order, blocks)  # type: ignore[arg-type]
+            assert call.out.tobytes() == first, call
+
+
+@pytest.mark.parametrize("size", [(6, 6), (4, 4), (12, 13), (3, 7)])
+@pytest.mark.parametrize("mode", ["bilinear", "area", "bicubic", "lanczos"])
+def test_infinities_stay_infinities(kernels: HostKernels, mode: str, size: tuple[int, int]) -> None:
+    """Rows shorter than the instance's, at borders and of area: no weight of zero makes NaN of an infinite mask."""
+    x = np.random.default_rng(1).standard_normal((1, 1, 9, 9)).astype(np.float32)
+    x[0, 0, 2:5, 3:7] = -np.inf
+    arguments: dict[str, Any] = {"size": size, "mode": mode, "antialias": mode == "lanczos"}
+    y = launches.run(kernels, x, **arguments)
+    with launches.general():
+        expected = launches.run(kernels, x, **arguments)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(y == -np.inf, expected == -np.inf)
+    assert (y == -np.inf).any() or mode in ("bicubic", "lanczos")
+
+
+def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
+    """They have no tap, which this kernel cannot say: the general one runs, and the gradient is 0, not 0 times infinity."""
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    plan, like = launches.plan_and_output(x, size=(3, 3), mode="bilinear")
+    g, out, tables = np.full_like(like, np.inf), np.ones_like(x), launches.Tables()
+    made = launches.launch(plan.transposed("float32"), g, out, tables)
+    assert made.kernel == "resample"
+    launches.execute(kernels, made, g.ctypes.data, out.ctypes.data)
+    assert (out[0, 0, [2, 5]] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "out", "packed"),
+    [
+        ((1, 1, 8, 8), (1, 1, 16, 16), True),
+        ((1, 1, 8, 8), (1, 1, 16, 18), False),  # a row is no whole number of vectors
+        ((1, 1, 8, 32), (1, 1, 16, 16), False),  # shrinks
+    ],
+)
+def test_who_stores_vectors(x: tuple[int, ...], out: tuple[int, ...], packed: bool) -> None:
+    call = Call(2, False, np.zeros(x, np.float32), np.zeros(out, np.float32), {"size": out[2:], "mode": "bilinear"})
+    assert bool(call.launch()[0].geometry["packed"][0]) == packed
+
+
+def test_vectors_are_stored_where_addresses_allow() -> None:
+    """A view that begins between two vectors is stored element by element, and channels likewise are gathered."""
+    memory = np.zeros(4096, np.float32)
+    memory = memory[-memory.ctypes.data // 4 % 4 :]  # aligned to 16 bytes
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    arguments: dict[str, Any] = {"size": (16, 16), "mode": "bilinear"}
+    for offset, packed in ((0, True), (1, False), (4, True)):
+        out = memory[offset : offset + 256].reshape(1, 1, 16, 16)
+        assert bool(Call(2, False, x, out, arguments).launch()[0].geometry["packed"][0]) == packed
+    out = np.moveaxis(np.zeros((1, 16, 16, 8), np.float32), -1, 1)
+    for offset, wide in ((0, "1"), (1, "0"), (4, "1")):
+        x = np.moveaxis(memory[offset : offset + 512].reshape(1, 8, 8, 8), -1, 1)
+        assert ("CS_WIDE", wide) in Call(2, False, x, out, arguments).launch()[0].defines
