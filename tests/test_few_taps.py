@@ -14,7 +14,7 @@ from cupysample import _launch
 from cupysample._launch import Launch
 from cupysample._plan import DTYPES
 from tests import bounds, cases, launches, oracle
-from tests.host.harness import HostKernels, Job, races, replay_sanitized
+from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
 
 pytestmark = pytest.mark.host
 
@@ -160,16 +160,30 @@ def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, mon
 @pytest.mark.parametrize("size", [(6, 6), (4, 4), (12, 13), (3, 7)])
 @pytest.mark.parametrize("mode", ["bilinear", "area", "bicubic", "lanczos"])
 def test_infinities_stay_infinities(kernels: HostKernels, mode: str, size: tuple[int, int]) -> None:
-    """Rows shorter than the instance's, at borders and of area: no weight of zero makes NaN of an infinite mask."""
-    x = np.random.default_rng(1).standard_normal((1, 1, 9, 9)).astype(np.float32)
-    x[0, 0, 2:5, 3:7] = -np.inf
+    """Rows shorter than the instance's, at borders and of area: no weight of zero makes NaN of an infinite mask.
+
+    Nor do rows that a thread still holds from further up.
+    """
     arguments: dict[str, Any] = {"size": size, "mode": mode, "antialias": mode == "lanczos"}
-    y = launches.run(kernels, x, **arguments)
-    with launches.general():
-        expected = launches.run(kernels, x, **arguments)
-    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
-    np.testing.assert_array_equal(y == -np.inf, expected == -np.inf)
-    assert (y == -np.inf).any() or mode in ("bicubic", "lanczos")
+    infinite = 0
+    for row in range(9):
+        x = np.random.default_rng(1).standard_normal((1, 1, 9, 9)).astype(np.float32)
+        x[0, 0, row : row + 3, 3:7] = -np.inf
+        y = launches.run(kernels, x, blocks=1, **arguments)
+        with launches.general():
+            expected = launches.run(kernels, x, **arguments)
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+        np.testing.assert_array_equal(y == -np.inf, expected == -np.inf)
+        infinite += int((y == -np.inf).sum())
+    assert infinite or mode in ("bicubic", "lanczos")
+
+
+def test_rows_that_no_window_has_are_not_read() -> None:
+    """Two of eight rows of a source that shrinks to an eighth without antialias."""
+    x = np.zeros((1, 1, 64, 64), np.float32)
+    packed, _ = launches.job(x, blocks=1, size=(8, 64), mode="bilinear")
+    log = launches.build_all("log", packed.kernel.__eq__).log(packed)
+    assert sectors(log)["source", "read"].launch_sectors == 2 * 8 * 64 * 4 // 32
 
 
 def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
@@ -189,10 +203,13 @@ def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> Non
         ((1, 1, 8, 8), (1, 1, 16, 16), True),
         ((1, 1, 8, 8), (1, 1, 16, 18), False),  # a row is no whole number of vectors
         ((1, 1, 8, 32), (1, 1, 16, 16), False),  # shrinks
+        ((1, 1, 8), (1, 1, 16), True),
+        ((1, 1, 8), (1, 1, 18), False),  # likewise, and no other row is there to be out of step
     ],
 )
 def test_who_stores_vectors(x: tuple[int, ...], out: tuple[int, ...], packed: bool) -> None:
-    call = Call(2, False, np.zeros(x, np.float32), np.zeros(out, np.float32), {"size": out[2:], "mode": "bilinear"})
+    arguments: dict[str, Any] = {"size": out[2:], "mode": MODES[2, len(out) - 2]}
+    call = Call(2, False, np.zeros(x, np.float32), np.zeros(out, np.float32), arguments)
     assert bool(call.launch()[0].geometry["packed"][0]) == packed
 
 
@@ -209,3 +226,12 @@ def test_vectors_are_stored_where_addresses_allow() -> None:
     for offset, wide in ((0, "1"), (1, "0"), (4, "1")):
         x = np.moveaxis(memory[offset : offset + 512].reshape(1, 8, 8, 8), -1, 1)
         assert ("CS_WIDE", wide) in Call(2, False, x, out, arguments).launch()[0].defines
+
+
+@pytest.mark.parametrize(("mode", "taps"), [("bilinear", "4"), ("bicubic", "8"), ("trilinear", "4")])
+def test_gradients_of_doubling_have_rows_of_twice_the_taps(mode: str, taps: str) -> None:
+    """And no more, though the first output's window ends in a zero."""
+    x = np.zeros((1, 1, *(8,) * (3 if mode == "trilinear" else 2)), np.float32)
+    plan, g = launches.plan_and_output(x, scale_factor=2, mode=mode)
+    made = launches.launch(plan.transposed("float32"), g, x, launches.Tables())
+    assert ("CS_TAPS", taps) in made.defines
