@@ -18,7 +18,13 @@ from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
+    BAND_CHANNELS,
+    BAND_DEPTHS,
+    BAND_GROUPS,
+    BAND_ROWS,
+    BAND_THREADS,
     BLOCK,
+    FILLING_BLOCKS,
     GATHERED_BYTES,
     MAX_BLOCKS,
     RESIDENT_THREADS,
@@ -59,10 +65,13 @@ _AXIS = np.dtype(
 )
 
 
+_SHARE = np.dtype([("packed", "i8"), ("pixels", "i8"), ("channels", "i8"), ("rows", "i8")])
+
+
 @cache
 def geometry_dtype(axes: int) -> np.dtype[Any]:
     """``struct Geometry`` of kernels/geometry.cuh, byte for byte."""
-    return np.dtype([("outer", _BATCH, 2), ("inner", _BATCH), ("axis", _AXIS, axes), ("packed", "i8")])
+    return np.dtype([("outer", _BATCH, 2), ("inner", _BATCH), ("axis", _AXIS, axes), ("share", _SHARE)])
 
 
 class Launch(NamedTuple):
@@ -121,14 +130,15 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Tabl
     copy = plan.arithmetic == "copy"
     tabulated = not copy and plan.arithmetic != "mean" and all(has_table(axis) for axis in plan.axes)
     made = few_taps(plan, view) if copy or tabulated else None
+    if made is None and tabulated:
+        made = band(plan, view)
     if made is None:
         made = nearest(plan, view) if copy else resample(plan, view, tabulated)
-    kernel, defines, grid, packed = made
 
     geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
     geometry["outer"] = list(view.outer)
     geometry["inner"] = view.inner
-    geometry["packed"] = packed
+    geometry["share"] = made.share
     for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
         entry = geometry["axis"][0, d]
         if tabulated:
@@ -139,11 +149,27 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Tabl
         entry["align_corners"] = axis.align_corners
         entry["wide"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
-    return Launch(kernel, defines, grid, (BLOCK, 1, 1), 0, geometry)
+    return Launch(made.kernel, made.defines, made.grid, (made.threads, 1, 1), 0, geometry)
 
 
-Made = tuple[str, Defines, tuple[int, int, int], bool]
-"""Kernel, defines, grid, whether threads store vectors."""
+class Share(NamedTuple):
+    """How threads share the work; see the kernels."""
+
+    packed: bool = False
+    pixels: int = 1
+    channels: int = 1
+    rows: int = 1
+
+
+class Made(NamedTuple):
+    """A launch but for the numbers of the view."""
+
+    kernel: str
+    defines: Defines
+    grid: tuple[int, int, int]
+    threads: int = BLOCK
+    share: Share = Share()
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The general kernels: any size, any stride
@@ -151,7 +177,7 @@ Made = tuple[str, Defines, tuple[int, int, int], bool]
 
 def nearest(plan: Plan, view: View) -> Made:
     """kernels/nearest.cu."""
-    return "nearest", nearest_defines(len(plan.axes), view.dtype, view.small), _one_output_a_thread(view), False
+    return Made("nearest", nearest_defines(len(plan.axes), view.dtype, view.small), _one_output_a_thread(view), BLOCK)
 
 
 def resample(plan: Plan, view: View, tabulated: bool) -> Made:
@@ -161,7 +187,7 @@ def resample(plan: Plan, view: View, tabulated: bool) -> Made:
         computed = TRANSPOSED if plan.axes[0].transposed else FORWARD
     small = view.small and not computed
     defines = resample_defines(len(plan.axes), view.dtype, plan.arithmetic, small, computed)
-    return "resample", defines, _one_output_a_thread(view), False
+    return Made("resample", defines, _one_output_a_thread(view), BLOCK)
 
 
 def _one_output_a_thread(view: View) -> tuple[int, int, int]:
@@ -203,28 +229,35 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         return None
     wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, taps, wide=True))
     elements = vector(len(plan.axes), view.dtype, taps, wide)
-    (outer, rows), depths = (dim.extent for dim in view.outer), 1
-    if len(view.axes) > 1:
-        outer, rows = outer * rows, view.axes[-2].extent
-    if len(view.axes) > 2:
-        depths = view.axes[0].extent
-    across = outer * -(-view.axes[-1].extent * view.inner.extent // elements)
+    planes, rows, depths = _planes(view)
+    across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths) >= _indices():
         return None
     waves = across * rows * depths // RESIDENT_THREADS
-    run_rows = min(max(waves, 1), RUN_ROWS)
-    run_depths = min(max(waves // run_rows, 1), RUN_DEPTHS)
-    grid = (
-        min(-(-across // BLOCK), MAX_BLOCKS),
-        min(-(-rows // run_rows), _GRID_YZ),
-        min(-(-depths // run_depths), _GRID_YZ),
-    )
+    run_rows = _between(waves, 1, min(rows, RUN_ROWS))
+    run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
+    grid = _grid(-(-across // BLOCK), -(-rows // run_rows), -(-depths // run_depths))
     defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
-    return "few_taps", defines, grid, wide or _is_packed(plan, view, elements)
+    return Made("few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)))
 
 
-_GRID_YZ = 65535
-"""The driver's bound."""
+def _planes(view: View) -> tuple[int, int, int]:
+    """Planes, the rows of one, and depths; a row is the last axis with ``inner``."""
+    first, second = (dim.extent for dim in view.outer)
+    if len(view.axes) == 1:
+        return first, second, 1
+    return first * second, view.axes[-2].extent, view.axes[0].extent if len(view.axes) > 2 else 1
+
+
+def _between(n: int, least: int, most: int) -> int:
+    return max(least, min(n, most))
+
+
+def _grid(x: int, y: int, z: int) -> tuple[int, int, int]:
+    """The blocks wanted, at most as many as the driver takes; kernels cover the rest."""
+    return min(x, MAX_BLOCKS), min(y, 65535), min(z, 65535)
+
+
 _TAPS = (1, 2, 4, 8)
 
 
@@ -248,10 +281,13 @@ def vector(axes: int, dtype: str, taps: int, wide: bool) -> int:
     """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
     if dtype.startswith("bits"):
         return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
-    itemsize = {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
     accumulate = 8 if DTYPES[dtype].accumulate == "float64" else 4
     held = (WIDE_BYTES if wide else GATHERED_BYTES) // (2 if axes > 2 else 1)
-    return min(VECTOR_BYTES // itemsize, held // (taps * accumulate))
+    return min(VECTOR_BYTES // _itemsize(dtype), held // (taps * accumulate))
+
+
+def _itemsize(dtype: str) -> int:
+    return {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
 
 
 def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> Defines:
@@ -306,6 +342,80 @@ def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: in
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Bands of any width, separably: a block has a tile of a row of out, and some rows
+
+
+def band(plan: Plan, view: View) -> Made | None:
+    """kernels/band.cu, or None for integers, which round in another order, and where offsets are too large for it."""
+    axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    reach = (axis.n_in - 1) * abs(dim.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
+    if plan.arithmetic != "float" or max(reach, max(axis.n_in, dim.extent) * inner.extent) >= _indices():
+        return None
+    row = axis.n_in * inner.extent
+    threads, elements = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])
+    channels = min(inner.extent, BAND_CHANNELS)
+    if channels < inner.extent or (channels > 1 and dim.source_stride != channels * inner.source_stride):
+        channels = min(1 << (channels - 1).bit_length(), BAND_CHANNELS)  # divides the threads
+    packed = elements > 1 and _source_is_aligned(plan, view, channels, elements)
+    pixels = _tile(axis, channels, threads * elements - (elements if packed else 0))
+    planes, rows, depths = _planes(view)
+    across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
+    if max(across, rows, depths) >= _indices():
+        return None
+    waves = across * rows * depths // FILLING_BLOCKS
+    group = _between(waves, 1, min(rows, BAND_ROWS))
+    groups = -(-rows // group)
+    run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS))
+    run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
+    grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
+    defines = band_defines(len(plan.axes), view.dtype, threads, elements)
+    return Made("band", defines, grid, threads, Share(packed, pixels, channels, group))
+
+
+def band_shapes(dtype: str) -> list[tuple[int, int]]:
+    """(threads, elements of a thread) of the instances, for rows from short to long."""
+    elements = VECTOR_BYTES // _itemsize(dtype)
+    return [(BAND_THREADS[0], 1), *((threads, elements) for threads in BAND_THREADS)]
+
+
+def band_defines(axes: int, dtype: str, threads: int, elements: int) -> Defines:
+    """The defines of an instance of kernels/band.cu."""
+    return (
+        *_defines(axes, dtype, "float", "int", 0),
+        ("CS_THREADS", str(threads)),
+        ("CS_VECTOR", str(elements)),
+        ("CS_ROWS", str(BAND_ROWS)),
+    )
+
+
+def _tile(axis: Axis, channels: int, window: int) -> int:
+    """The pixels of a tile: as many as read at most ``window`` elements, and are no more themselves; or one."""
+    taps = axis.taps()
+    begin, end = taps.left, taps.left + taps.count
+    pixels = min(axis.n_out, max(window // channels, 1))
+    while pixels > 1:
+        widest = int((end[pixels - 1 :] - begin[: axis.n_out - pixels + 1]).max()) * channels
+        if widest <= window:
+            break
+        pixels = max(1, min(pixels - 1, pixels * window // widest))
+    return -(-axis.n_out // -(-axis.n_out // pixels))  # no tile much smaller than the others
+
+
+def _source_is_aligned(plan: Plan, view: View, channels: int, elements: int) -> bool:
+    """Whether so many neighbours in a row of the source, or in a block of channels, are one vector."""
+    axis, inner, n_in = view.axes[-1], view.inner, [axis.n_in for axis in plan.axes]
+    extents = [*(dim.extent for dim in view.outer), *n_in]
+    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
+    dense = inner.extent == 1 or inner.source_stride == 1
+    if channels == inner.extent and (n_in[-1] == 1 or axis.source_stride == channels):  # whole rows are dense
+        dense = dense and n_in[-1] * channels % elements == 0
+        strides = strides[: len(strides) - (n_in[-1] > 1)]
+    else:
+        dense = dense and inner.extent % elements == 0 and channels % elements == 0
+    return dense and _are_aligned(view.source_alignment, strides, view.itemsize, elements)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What there is
 
 
@@ -332,6 +442,9 @@ def _instances() -> Iterator[tuple[str, Defines]]:
                 for wide in (False, True):
                     if taps <= most_taps(axes, arithmetic):
                         yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
+            if arithmetic == "float":
+                for threads, elements in band_shapes(dtype):
+                    yield "band", band_defines(axes, dtype, threads, elements)
         yield "resample", resample_defines(axes, "uint8", "mean", small=False, computed=FORWARD)
 
 

@@ -154,7 +154,7 @@ def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
     row = np.where(inside, left[:, None] + k, 0)
     tap = np.where(inside, pixel[:, None] - taps.left[row], 0)
     weight = np.where(inside, taps.weight[row, tap], 0)
-    return np.minimum(left + first, axis.n_in - 1), count, weight
+    return left + first, count, weight
 
 
 def _read(forward: Axis, taps: Taps) -> NDArray[np.int64]:

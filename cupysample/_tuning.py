@@ -41,6 +41,22 @@ Counted: at 2x a run of 16 rows reads 9 source rows where 8 would do, a run of 8
 where the launch would not fill a large GPU. Predicted, not measured.
 """
 
+BAND_THREADS = (64, 256)
+"""kernels/band.cu: threads of a block; each reads 16 bytes of a row, or in the shortest rows one element."""
+
+BAND_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 4
+"""kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
+
+Fewer where the launch would not fill a large GPU. Counted: at 1/2 two groups of 4 rows share a quarter of their source
+for linear, half of it for lanczos; 8 of them read 1.03 and 1.16 times the source, where each alone would 1.25 and 2.25.
+"""
+
+BAND_CHANNELS = 64
+"""kernels/band.cu: channels of a tile, at most: 128 bytes of float16."""
+
+FILLING_BLOCKS = 132 * 8
+"""Blocks that fill a large GPU (H100)."""
+
 RESIDENT_THREADS = 132 * 2048
 """Threads that a large GPU (H100) holds at a time."""
 

@@ -176,17 +176,6 @@ struct Elements {
     }
 };
 
-// The part of an extent that this one of `runs` blocks walks through.
-struct Run {
-    Index begin, end;
-
-    __device__ Run(Index extent, unsigned runs, unsigned mine) {
-        const Index length = (extent - 1) / Index(runs) + 1, after = extent - Index(mine) * length;
-        begin = Index(mine) * length;
-        end = begin + (after < length ? after : length);
-    }
-};
-
 extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];

@@ -32,7 +32,9 @@ struct Axis {
 struct Geometry {
     Batch outer[2], inner;
     Axis axis[CS_AXES];
-    long long packed;  // of few_taps.cu
+
+    // How threads share the work in few_taps.cu and band.cu.
+    long long packed, pixels, channels, rows;
 
     __device__ Index outputs() const {
         Index total = Index(outer[0].extent) * Index(outer[1].extent) * Index(inner.extent);
@@ -44,6 +46,17 @@ struct Geometry {
 // Grid-stride: any grid covers any number of outputs.
 __device__ inline Index first_output() { return Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x); }
 __device__ inline Index output_step() { return Index(gridDim.x) * Index(blockDim.x); }
+
+// The part of an extent that this one of `runs` blocks walks through.
+struct Run {
+    Index begin, end;
+
+    __device__ Run(Index extent, unsigned runs, unsigned mine) {
+        const Index length = (extent - 1) / Index(runs) + 1, after = extent - Index(mine) * length;
+        begin = Index(mine) * length;
+        end = begin + (after < length ? after : length);
+    }
+};
 
 // Split an output's number into its index along every axis and the offsets of its batch.
 struct Position {

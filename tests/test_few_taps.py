@@ -120,7 +120,7 @@ def test_every_instance(kernels: HostKernels) -> None:
         assert made.kernel == "few_taps", call
         defines = dict(made.defines)
         assert (defines["CS_TAPS"], defines["CS_WIDE"]) == (str(call.taps), str(int(call.wide))), call
-        seen.add((made.defines, bool(made.geometry["packed"][0])))
+        seen.add((made.defines, bool(made.geometry["share"]["packed"][0])))
         for blocks in (0, 1, 2):
             launches.poison(call.out)
             launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data, blocks=blocks)
@@ -150,7 +150,7 @@ def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, mon
         with monkeypatch.context() as patch:
             patch.setattr(_launch, "_out_is_aligned", lambda *_: False)
             made, _tables = call.launch()
-        assert not made.geometry["packed"][0]
+        assert not made.geometry["share"]["packed"][0]
         for blocks, order in ((1, "reversed"), (3, 5)):
             launches.poison(call.out)
             launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data, order, blocks)  # type: ignore[arg-type]
@@ -187,12 +187,12 @@ def test_rows_that_no_window_has_are_not_read() -> None:
 
 
 def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
-    """They have no tap, which this kernel cannot say: the general one runs, and the gradient is 0, not 0 times infinity."""
+    """They have no tap, which this kernel cannot say: another runs, and the gradient is 0, not 0 times infinity."""
     x = np.zeros((1, 1, 8, 8), np.float32)
     plan, like = launches.plan_and_output(x, size=(3, 3), mode="bilinear")
     g, out, tables = np.full_like(like, np.inf), np.ones_like(x), launches.Tables()
     made = launches.launch(plan.transposed("float32"), g, out, tables)
-    assert made.kernel == "resample"
+    assert made.kernel == "band"
     launches.execute(kernels, made, g.ctypes.data, out.ctypes.data)
     assert (out[0, 0, [2, 5]] == 0).all()
 
@@ -210,7 +210,7 @@ def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> Non
 def test_who_stores_vectors(x: tuple[int, ...], out: tuple[int, ...], packed: bool) -> None:
     arguments: dict[str, Any] = {"size": out[2:], "mode": MODES[2, len(out) - 2]}
     call = Call(2, False, np.zeros(x, np.float32), np.zeros(out, np.float32), arguments)
-    assert bool(call.launch()[0].geometry["packed"][0]) == packed
+    assert bool(call.launch()[0].geometry["share"]["packed"][0]) == packed
 
 
 def test_vectors_are_stored_where_addresses_allow() -> None:
@@ -221,7 +221,7 @@ def test_vectors_are_stored_where_addresses_allow() -> None:
     arguments: dict[str, Any] = {"size": (16, 16), "mode": "bilinear"}
     for offset, packed in ((0, True), (1, False), (4, True)):
         out = memory[offset : offset + 256].reshape(1, 1, 16, 16)
-        assert bool(Call(2, False, x, out, arguments).launch()[0].geometry["packed"][0]) == packed
+        assert bool(Call(2, False, x, out, arguments).launch()[0].geometry["share"]["packed"][0]) == packed
     out = np.moveaxis(np.zeros((1, 16, 16, 8), np.float32), -1, 1)
     for offset, wide in ((0, "1"), (1, "0"), (4, "1")):
         x = np.moveaxis(memory[offset : offset + 512].reshape(1, 8, 8, 8), -1, 1)

@@ -47,6 +47,7 @@ class Workload:
         """Pack the launch that this is the part of a large one of; a gradient's reads an array laid out as the output is."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_launch, "RESIDENT_THREADS", 1)  # however small: runs of rows as if it filled a device
+            patch.setattr(_launch, "FILLING_BLOCKS", 1)
             return self._job()
 
     def _job(self) -> Job:
@@ -60,6 +61,8 @@ class Workload:
 
 _2X: dict[str, Any] = {"scale_factor": 2}
 _HALF: dict[str, Any] = {"scale_factor": 0.5, "antialias": True}
+_QUARTER: dict[str, Any] = {"scale_factor": 0.25, "antialias": True}
+_EIGHTH: dict[str, Any] = {"scale_factor": 0.125, "antialias": True}
 
 WORKLOADS = (
     Workload("nearest 2x", "float32", (1, 1, 64, 128), "contiguous", _2X),
@@ -76,7 +79,10 @@ WORKLOADS = (
     Workload("area 1/2", "float32", (1, 1, 128, 256), "contiguous", {"scale_factor": 0.5, "mode": "area"}),
     Workload("bilinear antialias 1/2", "uint8", (1, 3, 128, 256), "channels_last", {**_HALF, "mode": "bilinear"}),
     Workload("bilinear antialias 1/2", "float32", (1, 1, 128, 256), "contiguous", {**_HALF, "mode": "bilinear"}),
-    Workload("lanczos 1/2", "float32", (1, 1, 64, 64), "contiguous", {**_HALF, "mode": "lanczos"}),
+    Workload("lanczos 1/2", "float32", (1, 1, 64, 1920), "contiguous", {**_HALF, "mode": "lanczos"}),
+    Workload("lanczos 1/2", "float16", (1, 32, 64, 64), "channels_last", {**_HALF, "mode": "lanczos"}),
+    Workload("bicubic antialias 1/4", "float16", (1, 1, 128, 1920), "contiguous", {**_QUARTER, "mode": "bicubic"}),
+    Workload("trilinear antialias 1/8", "float32", (1, 1, 32, 32, 256), "contiguous", {**_EIGHTH, "mode": "trilinear"}),
     Workload("nearest 2x", "float16", (1, 32, 16, 32), "channels_last", _2X, gradient=True),
     Workload("bilinear 2x", "float32", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bilinear"}, gradient=True),
     Workload("bicubic 2x", "float32", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bicubic"}, gradient=True),

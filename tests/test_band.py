@@ -1,0 +1,160 @@
+"""kernels/band.cu, run on the CPU: every instance, every way its threads share a row, windows longer than shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cupysample import _launch
+from cupysample._launch import Launch
+from tests import bounds, cases, launches, oracle
+from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
+
+pytestmark = pytest.mark.host
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Call(NamedTuple):
+    """An array and arguments that get this kernel; antialias shrinks every axis, so that no row is short."""
+
+    x: NDArray[Any]
+    size: tuple[int, ...]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(self.size)]
+        return {"size": self.size, "mode": mode, "antialias": True}
+
+    def prepare(self) -> tuple[Launch, NDArray[Any], launches.Tables]:
+        """What a device would get, the output, and the tables that it reads."""
+        plan, out = launches.plan_and_output(self.x, **self.arguments)
+        tables = launches.Tables()
+        return launches.launch(plan, self.x, out, tables), out, tables
+
+    def job(self, blocks: int) -> Job:
+        """The same, packed."""
+        return launches.job(self.x, blocks=blocks, **self.arguments)[0]
+
+    def check(self, out: NDArray[Any]) -> None:
+        """Against the definition."""
+        tolerance = bounds.bound(self.x, dtype=self.x.dtype.name, **self.arguments)
+        bounds.assert_within(out, oracle.interpolate(self.x, **self.arguments), tolerance)
+
+
+def calls() -> Iterator[Call]:
+    """Rows of every length, dense and not, with one, some and many channels inside."""
+    rng = np.random.default_rng(7)
+    for dtype in FLOATS:
+        elements = 16 // (2 if "16" in dtype else int(dtype[-2:]) // 8)
+        for before, smaller in (((), ()), ((23,), (2,)), ((13, 21), (1, 2))):
+            for n in (48, 51, 88 * elements, 88 * elements + 1, 110 * elements, 110 * elements + 1):
+                yield Call(cases.values(rng, (2, 3, *before, n), dtype), (*smaller, n // 17))
+            yield Call(cases.values(rng, (1, 2, *before, 64), dtype)[..., ::-1], (*smaller, 5))
+            if not before:  # no whole number of vectors, and no other row is there to be out of step
+                yield Call(cases.values(rng, (1, 1, 88 * elements + 1), dtype), (4,))
+            if len(before) == 1:  # two and a half windows for a single pixel
+                yield Call(cases.values(rng, (1, 1, *before, 600 * elements), dtype), (*smaller, 1))
+            for channels in (3, 96, 99) if before else ():
+                yield Call(np.moveaxis(cases.values(rng, (1, *before, 80, channels), dtype), -1, 1), (*smaller, 3))
+
+
+def everything() -> list[Call]:
+    return list(calls())
+
+
+@pytest.fixture(scope="module")
+def kernels() -> HostKernels:
+    """Every instance, compiled with g++."""
+    return launches.build_all()
+
+
+def test_every_instance(kernels: HostKernels) -> None:
+    """Reading vectors and elements, in one block per group and in blocks that walk; groups of 1 and of 4 rows."""
+    seen, grouped = set(), False
+    for call in everything():
+        for filling in (1, 10**9):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_launch, "FILLING_BLOCKS", filling)
+                made, out, _tables = call.prepare()
+            assert made.kernel == "band", call
+            share = made.geometry[0]["share"]
+            seen.add((made.defines, bool(share["packed"])))
+            assert share["rows"] == 1 or filling == 1
+            grouped = grouped or share["rows"] == 4
+            for blocks in (0, 1, 2):
+                launches.poison(out)
+                launches.execute(kernels, made, call.x.ctypes.data, out.ctypes.data, blocks=blocks)
+                call.check(out)
+    assert grouped
+    for kernel, defines in _launch.instances():
+        if kernel == "band":
+            assert (defines, False) in seen
+            assert (defines, True) in seen or dict(defines)["CS_VECTOR"] == "1"
+
+
+def test_sanitizers_and_races() -> None:
+    """Races in shared memory too: nobody reads what another thread writes without a barrier between."""
+    jobs = [call.job(blocks=2) for call in everything()]
+    replay_sanitized(launches.build_all(), jobs)
+    logged = launches.build_all("log", {job.kernel for job in jobs}.__contains__)
+    for job in jobs[::2]:
+        assert not races(logged.log(job)), job.kernel
+
+
+def test_the_bits_do_not_depend_on_the_order_of_threads(kernels: HostKernels) -> None:
+    for call in everything()[::2]:
+        made, out, _tables = call.prepare()
+        launches.execute(kernels, made, call.x.ctypes.data, out.ctypes.data)
+        first = out.tobytes()
+        for order in ("reversed", 1, 2):
+            launches.poison(out)
+            launches.execute(kernels, made, call.x.ctypes.data, out.ctypes.data, order, 3)
+            assert out.tobytes() == first, call
+
+
+def test_non_finite_values_reach_their_outputs_alone(kernels: HostKernels) -> None:
+    """Windows end where they end, also those of the other rows of a group."""
+    rng = np.random.default_rng(9)
+    for call in everything():
+        if 1 in call.size or call.x.size > 20_000:
+            continue
+        x = call.x.copy()
+        x[rng.random(x.shape) < 0.002] = rng.choice([np.nan, np.inf, -np.inf])
+        y = launches.run(kernels, x, blocks=1, **call.arguments)
+        with launches.general():
+            expected = launches.run(kernels, x, **call.arguments)
+        for kind in (np.isnan, np.isposinf, np.isneginf):
+            np.testing.assert_array_equal(kind(y.astype(np.float64)), kind(expected.astype(np.float64)))
+
+
+def test_pixels_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
+    """Rows without taps, at the end too, behind a row that needs the last output."""
+    for mode, shape, size in (
+        ("nearest", (9, 9), (3, 3)),
+        ("bilinear", (9, 9), (2, 2)),
+        ("nearest", (9, 9), (4, 4)),
+        ("bilinear", (9, 3000), (2, 2)),  # whole tiles
+    ):
+        x = np.zeros((1, 1, *shape), np.float32)
+        plan, like = launches.plan_and_output(x, size=size, mode=mode)
+        g, out, tables = np.full_like(like, np.inf), np.ones_like(x), launches.Tables()
+        made = launches.launch(plan.transposed("float32"), g, out, tables)
+        assert made.kernel == "band"
+        launches.execute(kernels, made, g.ctypes.data, out.ctypes.data)
+        counts = [axis.taps().count for axis in plan.transposed("float32").axes]
+        np.testing.assert_array_equal(out[0, 0] != 0, np.outer(counts[0] > 0, counts[1] > 0))
+
+
+def test_the_source_is_read_in_whole_vectors() -> None:
+    """16 bytes a thread and request, of a dense row that begins anywhere in the window of a tile."""
+    x = np.zeros((1, 1, 40, 1600), np.float32)
+    packed, _ = launches.job(x, size=(4, 100), mode="bilinear", antialias=True)
+    log = launches.build_all("log", packed.kernel.__eq__).log(packed)
+    reads = log.of("source")
+    assert set(reads["size"].tolist()) == {16}
+    assert sectors(log)["source", "read"].launch_sectors == x.nbytes // 32
