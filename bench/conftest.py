@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     path = config.getoption("--results")
     rows = Record(path).read().get("rows", []) if path else []
-    done = {(row["workload"], row["dtype"], row["layout"]) for row in rows}
+    done = {(row["workload"], row["dtype"], row["layout"], row["direction"]) for row in rows}
     for item in list(items):
         workload = (
             item.callspec.params.get("workload")

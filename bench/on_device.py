@@ -70,8 +70,11 @@ def sanitize(_: Path) -> list[Part]:
 
 
 def bench(results: Path) -> list[Part]:
-    """Every workload."""
-    return [Part("forward", STAGE_SECONDS, (*PYTEST, "-p", "no:benchmark", "bench", "--results", str(results)))]
+    """Every workload, and the tables and the picture of what was measured."""
+    return [
+        Part("workloads", STAGE_SECONDS, (*PYTEST, "-p", "no:benchmark", "bench", "--results", str(results))),
+        Part("report", 60, (sys.executable, "-m", "bench.report", str(results)) if find_spec("PIL") else ()),
+    ]
 
 
 def sweep(results: Path) -> list[Part]:

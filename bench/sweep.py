@@ -7,33 +7,55 @@ result has the same bits. Rows that the file already holds are not run again.
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
 
-import cupysample
 from bench import machines
 from bench.machines import Cpu, Machine
 from bench.record import Record
+from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
 from cupysample import _cuda, _launch, _numpy
 
-Constants = dict[str, int]
+Constants = dict[str, Any]
 
 MODULES = (_launch, _numpy)
 """Where the constants are read."""
 
-GPU: dict[str, tuple[int, ...]] = {
-    "BLOCK": (64, 128, 256, 512, 1024),
-    "MAX_BLOCKS": (1 << 10, 1 << 13, 1 << 16, 1 << 20),
-}
-CPU: dict[str, tuple[int, ...]] = {"TILE_ELEMENTS": tuple(1 << n for n in range(14, 21, 2))}
+GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
+    {"GATHERED_BYTES": (32, 64, 128), "RUN_ROWS": (1, 4, 8, 16, 32)},
+    {"WIDE_BYTES": (64, 128, 256), "RUN_ROWS": (4, 16)},
+    {"BLOCK": (64, 128, 256), "RUN_ROWS": (8, 16)},
+    {"RUN_DEPTHS": (1, 2, 4, 8, 16)},
+    {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
+    {"BAND_ROWS": (1, 2, 4, 6, 8), "BAND_GROUPS": (1, 4, 8)},
+    {"BAND_THREADS": ((64, 128), (128, 128), (128, 256), (64, 512))},
+    {"BAND_CHANNELS": (32, 64)},
+    {"FILLING_BLOCKS": (132 * 2, 132 * 4, 132 * 16)},
+    {"MAX_BLOCKS": (1 << 10, 1 << 13, 1 << 20)},
+)
+"""Constants that are varied together, the others as tuned: not everything with everything, which would take hours."""
+CPU: tuple[dict[str, tuple[Any, ...]], ...] = ({"TILE_ELEMENTS": tuple(1 << n for n in range(14, 21, 2))},)
 
-SWEPT = ("decoder", "features", "pyramid", "photo", "thumbnail", "volume", "audio")
+SWEPT = (
+    "decoder",
+    "features",
+    "features-bicubic",
+    "pyramid",
+    "photo",
+    "photo-quarter",
+    "lanczos",
+    "thumbnail",
+    "volume",
+    "audio",
+)
 
 
 @contextmanager
@@ -55,60 +77,77 @@ def replaced(constants: Constants) -> Iterator[None]:
 
 
 def grid(machine: Machine) -> list[Constants]:
-    """Nothing replaced, then every combination."""
-    values = CPU if isinstance(machine, Cpu) else GPU
-    return [{}, *(dict(zip(values, each, strict=True)) for each in itertools.product(*values.values()))]
+    """Nothing replaced, then every combination of each group."""
+    groups = CPU if isinstance(machine, Cpu) else GPU
+    return [
+        {},
+        *(dict(zip(group, each, strict=True)) for group in groups for each in itertools.product(*group.values())),
+    ]
 
 
 def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Iterator[dict[str, Any]]:
     """A row for each choice of constants."""
     workload = workload.smaller(machine.elements)
     x = machine.put(workload.values())
-    out = cupysample.interpolate(x, **workload.arguments)
+    out, call = our_call(workload, x)
     reference = machine.get(out)
     for constants in wanted:
         row: dict[str, Any] = {
             "workload": workload.name,
             "dtype": workload.dtype,
             "layout": workload.layout,
+            "direction": workload.direction,
             "constants": constants,
         }
         try:
             with replaced(constants):
                 machine.poison(out, 0xFF)
-                cupysample.interpolate(x, **workload.arguments, out=out)
+                call()
                 bits = f"u{reference.itemsize}"
                 row["same_bits"] = bool(np.array_equal(machine.get(out).view(bits), reference.view(bits)))
-                (time_us,) = machine.times(
-                    [lambda: cupysample.interpolate(x, **workload.arguments, out=out)], machine.rounds
-                )
+                (time_us,) = machine.times([call], machine.rounds)
                 row["time_us"] = round(time_us, 2)
         except Exception as error:  # a block too large for a kernel's registers, say
             row["error"] = f"{type(error).__name__}: {error}"
         yield row
 
 
+def winners(measured: list[dict[str, Any]]) -> list[tuple[float, Constants]]:
+    """(how many times as fast as tuned, constants), best first: the geometric mean over the workloads that have both."""
+    tuned = {_workload(row): row["time_us"] for row in measured if not row["constants"] and "time_us" in row}
+    gains: dict[str, list[float]] = {}
+    for row in measured:
+        if row["constants"] and "time_us" in row and row["same_bits"] and _workload(row) in tuned:
+            gains.setdefault(json.dumps(row["constants"]), []).append(tuned[_workload(row)] / row["time_us"])
+    means = [(geometric_mean(each), json.loads(constants)) for constants, each in gains.items()]
+    return sorted(means, key=lambda pair: -pair[0])
+
+
+def _workload(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("workload", "dtype", "layout", "direction"))
+
+
 def main(path: Path) -> None:
-    """Run what the file does not hold yet, writing each row as it comes."""
+    """Run what the file does not hold yet, writing each row as it comes; then show the best."""
     machine, record = machines.here(), Record(path)
     record.check(machine.facts())
     for workload in WORKLOADS:
         if workload.name not in SWEPT:
             continue
         done = [
-            row["constants"]
-            for row in record.read().get("sweep", [])
-            if (row["workload"], row["dtype"], row["layout"]) == workload.key
+            json.dumps(row["constants"]) for row in record.read().get("sweep", []) if _workload(row) == workload.key
         ]
-        wanted = [constants for constants in grid(machine) if constants not in done]
+        wanted = [constants for constants in grid(machine) if json.dumps(constants) not in done]
         for row in rows(workload, machine, wanted) if wanted else ():
             record.append("sweep", row)
             bits = "" if row.get("same_bits", True) else ", OTHER BITS"
-            constants = " ".join(f"{name}={value}" for name, value in row["constants"].items()) or "as tuned"
+            shown = " ".join(f"{name}={value}" for name, value in row["constants"].items()) or "as tuned"
             print(
-                f"{' '.join(workload.key):40} {constants:30} {row.get('time_us', row.get('error'))} us{bits}",
+                f"{' '.join(workload.key):50} {shown:30} {row.get('time_us', row.get('error'))} us{bits}",
                 flush=True,
             )
+    for gain, constants in winners(record.read().get("sweep", []))[:10]:
+        print(f"{gain:.3f}x the speed as tuned: {constants}")
 
 
 if __name__ == "__main__":

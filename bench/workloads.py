@@ -13,13 +13,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Workload:
-    """One call: the input (N, C, *spatial) and the arguments of ``interpolate``."""
+    """One call: the input (N, C, *spatial) and the arguments of ``interpolate``; or the gradient of that call."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     arguments: dict[str, Any]
     channels_last: bool = False
+    gradient: bool = False
+
+    @property
+    def direction(self) -> str:
+        """What is timed: the call, or its gradient."""
+        return "backward" if self.gradient else "forward"
 
     @property
     def layout(self) -> str:
@@ -27,13 +33,13 @@ class Workload:
         return "channels_last" if self.channels_last else "contiguous"
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What tells it from the others."""
-        return (self.name, self.dtype, self.layout)
+        return (self.name, self.dtype, self.layout, self.direction)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the result."""
+        """Shape of the result of the forward call."""
         spatial = self.shape[2:]
         factor = self.arguments.get("scale_factor", 1)
         return (*self.shape[:2], *self.arguments.get("size", (int(n * factor) for n in spatial)))
@@ -66,10 +72,11 @@ class Workload:
         return made()
 
     def values(self) -> NDArray[Any]:
-        """Random numbers in the layout; random, because constants hide wrong indices and compress."""
+        """What is read, the input or the gradient of the output: random, because constants hide wrong indices."""
         rng = np.random.default_rng(list(self.name.encode()))
-        n, c, *spatial = self.shape
-        shape = (n, *spatial, c) if self.channels_last else self.shape
+        read = self.output_shape if self.gradient else self.shape
+        n, c, *spatial = read
+        shape = (n, *spatial, c) if self.channels_last else read
         if self.dtype == "uint8":
             x: NDArray[Any] = rng.integers(0, 256, shape, np.uint8)
         else:
@@ -82,38 +89,63 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
-def _row(name: str, shape: tuple[int, ...], dtype: str, *, channels_last: bool = False, **arguments: Any) -> Workload:
-    return Workload(name, shape, dtype, arguments, channels_last)
+def _rows(
+    name: str,
+    shape: tuple[int, ...],
+    dtypes: str,
+    *,
+    channels_last: bool = False,
+    gradient: bool = False,
+    **arguments: Any,
+) -> list[Workload]:
+    """A row for each dtype."""
+    return [Workload(name, shape, dtype, arguments, channels_last, gradient) for dtype in dtypes.split()]
 
 
 _2x: dict[str, Any] = {"scale_factor": 2}
 _HD: dict[str, Any] = {"size": (1080, 1920), "antialias": True}
+_QUARTER: dict[str, Any] = {"size": (540, 960), "antialias": True}
 _HALF_HD: dict[str, Any] = {"size": (540, 960)}
+_FEATURES, _UHD = (16, 64, 256, 256), (8, 3, 2160, 3840)
 
 WORKLOADS = (
     # Decoders of autoencoders and of segmentation networks.
-    _row("decoder", (8, 256, 64, 64), "float16", channels_last=True, mode="nearest", **_2x),
-    _row("decoder", (8, 256, 64, 64), "float16", mode="nearest", **_2x),
-    _row("decoder", (8, 256, 64, 64), "float32", mode="nearest", **_2x),
-    _row("features", (16, 64, 256, 256), "float32", mode="bilinear", **_2x),
-    _row("features", (16, 64, 256, 256), "float16", mode="bilinear", **_2x),
-    _row("features", (16, 64, 256, 256), "bfloat16", channels_last=True, mode="bilinear", **_2x),
-    _row("logits", (8, 21, 64, 64), "float32", mode="bilinear", scale_factor=8),
-    _row("pyramid", (8, 512, 32, 32), "float32", mode="bilinear", **_2x),
-    _row("pyramid", (8, 512, 32, 32), "float16", mode="bilinear", **_2x),
-    _row("superresolution", (8, 3, 512, 512), "float32", mode="bicubic", scale_factor=4),
+    *_rows("decoder", (8, 256, 64, 64), "float16", channels_last=True, mode="nearest", **_2x),
+    *_rows("decoder", (8, 256, 64, 64), "float32 float16", mode="nearest", **_2x),
+    *_rows("features-nearest", _FEATURES, "float32 float16 uint8", mode="nearest", **_2x),
+    *_rows("features-nearest", _FEATURES, "float32 float16", channels_last=True, mode="nearest", **_2x),
+    *_rows("features", _FEATURES, "float32 float16 bfloat16 uint8", mode="bilinear", **_2x),
+    *_rows("features", _FEATURES, "float32 float16 bfloat16", channels_last=True, mode="bilinear", **_2x),
+    *_rows("logits", (8, 21, 64, 64), "float32", mode="bilinear", scale_factor=8),
+    *_rows("pyramid", (8, 512, 32, 32), "float32 float16", mode="bilinear", **_2x),
+    *_rows("features-bicubic", _FEATURES, "float32 float16 uint8", mode="bicubic", **_2x),
+    *_rows("features-bicubic", _FEATURES, "float16", channels_last=True, mode="bicubic", **_2x),
+    *_rows("superresolution", (8, 3, 512, 512), "float32", mode="bicubic", scale_factor=4),
     # Photographs.
-    _row("photo", (8, 3, 2160, 3840), "uint8", channels_last=True, mode="bilinear", **_HD),
-    _row("photo", (8, 3, 2160, 3840), "float16", mode="bilinear", **_HD),
-    _row("thumbnail", (8, 3, 2160, 3840), "float32", mode="bicubic", size=(224, 224), antialias=True),
-    _row("lanczos", (1, 3, 2160, 3840), "float32", mode="lanczos", **_HD),
-    _row("area", (1, 3, 1080, 1920), "float32", mode="area", **_HALF_HD),
+    *_rows("photo", _UHD, "uint8", channels_last=True, mode="bilinear", **_HD),
+    *_rows("photo", _UHD, "float32 float16 uint8", mode="bilinear", **_HD),
+    *_rows("photo-bicubic", _UHD, "float32 float16", mode="bicubic", **_HD),
+    *_rows("photo-quarter", _UHD, "float32 float16", mode="bicubic", **_QUARTER),
+    *_rows("thumbnail", _UHD, "float32", mode="bicubic", size=(224, 224), antialias=True),
+    *_rows("lanczos", _UHD, "float32 float16", mode="lanczos", **_HD),
+    *_rows("lanczos-quarter", _UHD, "float32", mode="lanczos", **_QUARTER),
+    *_rows("area", (1, 3, 1080, 1920), "float32", mode="area", **_HALF_HD),
+    *_rows("area-batch", _UHD, "float32 float16", mode="area", size=(1080, 1920)),
     # Position embeddings of vision transformers.
-    _row("embedding", (1, 1024, 16, 16), "float32", mode="bicubic", size=(24, 24)),
+    *_rows("embedding", (1, 1024, 16, 16), "float32", mode="bicubic", size=(24, 24)),
     # Volumes and sound.
-    _row("volume", (2, 4, 128, 128, 128), "float16", mode="trilinear", **_2x),
-    _row("audio", (64, 512, 1024), "float32", mode="linear", **_2x),
+    *_rows("volume", (2, 4, 128, 128, 128), "float32 float16", mode="trilinear", **_2x),
+    *_rows("audio", (64, 512, 1024), "float32", mode="linear", **_2x),
+    # Gradients.
+    *_rows("features-nearest", _FEATURES, "float32 float16", mode="nearest", **_2x, gradient=True),
+    *_rows("features", _FEATURES, "float32 float16", mode="bilinear", **_2x, gradient=True),
+    *_rows("features", _FEATURES, "float16", channels_last=True, mode="bilinear", **_2x, gradient=True),
+    *_rows("features-bicubic", _FEATURES, "float32 float16", mode="bicubic", **_2x, gradient=True),
+    *_rows("photo", _UHD, "float32 float16", mode="bilinear", **_HD, gradient=True),
+    *_rows("area-batch", _UHD, "float32", mode="area", size=(1080, 1920), gradient=True),
+    *_rows("volume", (2, 4, 128, 128, 128), "float32 float16", mode="trilinear", **_2x, gradient=True),
+    *_rows("audio", (64, 512, 1024), "float32", mode="linear", **_2x, gradient=True),
     # What a call costs: nothing to compute.
-    _row("tiny", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
-    _row("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
+    *_rows("tiny", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
+    *_rows("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
 )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cupysample
-from bench import machines, sweep
+from bench import machines, report, sweep
 from bench.machines import Cpu, Gpu
 from bench.record import Record
-from bench.test_forward import check, line
+from bench.test_workloads import check, line, our_call
 from bench.workloads import WORKLOADS, Workload
+from cupysample import _kernels
+from tests import launches
+from tests.host.harness import build
 
 ROOT = Path(__file__).parents[1]
 FACTS = {"device": "a", "driver": "b", "versions": {}, "commit": "c"}
@@ -32,10 +37,10 @@ def test_workloads(workload: Workload) -> None:
         ratios, rel=0.1
     )
     x = small.values()
-    y = cupysample.interpolate(x, **small.arguments)
-    assert x.shape == small.shape
+    y, _ = our_call(small, x)
+    shapes = (small.output_shape, small.shape) if workload.gradient else (small.shape, small.output_shape)
+    assert (x.shape, y.shape) == shapes
     assert x.dtype.name == y.dtype.name == workload.dtype
-    assert y.shape == small.output_shape
     assert x.nbytes + y.nbytes == small.minimum_bytes
     assert (x.strides[1] == x.itemsize) == workload.channels_last
 
@@ -191,12 +196,102 @@ def test_constants_are_replaced_where_they_are_read() -> None:
 
 
 def test_every_swept_constant_exists() -> None:
-    for constants in (sweep.GPU, sweep.CPU):
-        with sweep.replaced({name: values[0] for name, values in constants.items()}):
+    for group in (*sweep.GPU, *sweep.CPU):
+        with sweep.replaced({name: values[0] for name, values in group.items()}):
             pass
 
 
+def test_constants_as_swept_give_launches_that_compile() -> None:
+    """Every choice for a GPU, on a workload for each kernel that it concerns; registers are left to the device."""
+    for workload in (w for w in WORKLOADS if w.name in ("features", "photo-quarter") and w.dtype == "float32"):
+        x = workload.smaller(1 << 16).values()
+        plan, out = launches.plan_and_output(x, **workload.smaller(1 << 16).arguments)
+        texts = set()
+        for group in sweep.GPU:
+            for each in itertools.product(*group.values()):
+                with sweep.replaced(dict(zip(group, each, strict=True))):
+                    made = launches.launch(plan, x, out, launches.Tables())
+                assert made.kernel in ("few_taps", "band")
+                texts.add((made.kernel, made.defines))
+        kernels = build({str(n): _kernels.source(*each) for n, each in enumerate(texts)})
+        assert kernels.path.exists()
+
+
+def test_winners_are_faster_than_tuned() -> None:
+    base = {"workload": "w", "dtype": "d", "layout": "l", "direction": "forward", "same_bits": True}
+    rows = [
+        base | {"constants": {}, "time_us": 8.0},
+        base | {"constants": {"BLOCK": 64}, "time_us": 4.0},
+        base | {"constants": {"BLOCK": 128}, "time_us": 16.0},
+        base | {"constants": {"BLOCK": 512}, "error": "too large"},
+        base | {"constants": {"BLOCK": 1}, "time_us": 1.0, "same_bits": False},
+    ]
+    assert sweep.winners(rows) == [(2.0, {"BLOCK": 64}), (0.5, {"BLOCK": 128})]
+
+
+RESULTS = {
+    "device": "NVIDIA X",
+    "driver": "CUDA 13.0",
+    "versions": {"torch": "2.13"},
+    "commit": "0123456789abcdef",
+    "copy_gbps": 3000.0,
+    "rows": [
+        {
+            "workload": "photo",
+            "dtype": "uint8",
+            "layout": "channels_last",
+            "direction": direction,
+            "shape": [8, 3, 4, 4],
+            "time_us": 12.34,
+            "gbps": 2700.0,
+            "copy_fraction": 0.9,
+            "ratio": ratio,
+        }
+        for direction, ratio in (("forward", {"torch": 3.0, "jax": 2.0}), ("backward", {}))
+    ],
+}
+
+
+def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, readme = tmp_path / "X-2026-11-24.json", tmp_path / "README.md"
+    Record(path).write(**RESULTS)
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    assert report.main([str(path), "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "NVIDIA X, 2026-11-24; CUDA 13.0; torch 2.13; commit 0123456789ab." in text
+    assert "| photo 8x3x4x4 | uint8 | channels_last | 12.3 | 2700 | 90% | 3.00x | 2.00x |" in text
+    assert "| photo 8x3x4x4 | uint8 | channels_last | 12.3 | 2700 | 90% |  |  |" in text
+    assert str(path.with_suffix(".png")) in capsys.readouterr().out
+    with Image.open(path.with_suffix(".png")) as picture:
+        blue = np.all(np.asarray(picture) == (0x3B, 0x7D, 0xD8), axis=2).sum(axis=1).max()
+        assert blue == round(0.9 * (report.WIDTH - report.LEFT - report.RIGHT)) + 1
+    readme.write_text("no marks")
+    with pytest.raises(ValueError, match="needs one line"):
+        report.main([str(path), "--readme", str(readme)])
+
+
+def test_the_readme_shows_the_newest_results() -> None:
+    """Of a device; until there are any it says so."""
+    files = [path for path in (ROOT / "bench" / "results").glob("*.json") if not path.name.startswith("host-")]
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0].strip()
+    if files:
+        newest = max(files, key=report.date_of)
+        assert shown == report.tables(Record(newest).read(), report.date_of(newest)).strip()
+    else:
+        assert shown == "Nothing yet: no kernel has run on a GPU."
+
+
 def test_line() -> None:
-    row = {"workload": "w", "dtype": "float16", "layout": "contiguous", "time_us": 12.34, "gbps": 1.0}
+    row = {
+        "workload": "w",
+        "dtype": "float16",
+        "layout": "contiguous",
+        "time_us": 12.34,
+        "gbps": 1.0,
+        "direction": "forward",
+    }
     assert line(row | {"copy_fraction": 0.5, "ratio": {"torch": 2.0}}).endswith("1.0 GB/s  50.0% of copy, 2.00x torch")
-    assert line(row | {"copy_fraction": 0.5, "ratio": {}}).endswith("of copy, not in torch")
+    assert line(row | {"copy_fraction": 0.5, "ratio": {}}).endswith("of copy, nobody else has it")

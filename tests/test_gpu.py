@@ -11,7 +11,7 @@ import pytest
 
 import cupysample
 from cupysample import _cuda, _launch
-from tests import bounds, cases, oracle
+from tests import bounds, cases, launches, oracle, test_band, test_few_taps
 from tests.cases import Case
 
 pytestmark = pytest.mark.gpu
@@ -233,15 +233,47 @@ def test_warm_call_allocates_its_output_and_nothing_else(cupy: Any) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_bits_repeat_and_do_not_depend_on_the_block(cupy: Any, offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [(122, 140), (31, 140), (9, 11)])
+def test_bits_repeat_and_do_not_depend_on_the_block(
+    cupy: Any, offset: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = cupy.random.rand(2, 5, 61, 67, dtype=np.float32)[..., offset:]
-    first = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
-    for block in (32, 96, 1024 // 2):
+    first = host(cupysample.interpolate(x, size=size, mode="bicubic", antialias=True))
+    for block in (32, 96, 256):
         monkeypatch.setattr(_launch, "BLOCK", block)
         _cuda._launches.clear()
         for _ in range(5):
-            again = host(cupysample.interpolate(x, size=(31, 140), mode="bicubic", antialias=True))
+            again = host(cupysample.interpolate(x, size=size, mode="bicubic", antialias=True))
             np.testing.assert_array_equal(again, first)
+
+
+def placed(cupy: Any, x: np.ndarray) -> Any:
+    """The array on the device with its strides, but for gaps."""
+    flip = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in x.strides)
+    axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    dense = cupy.asarray(np.ascontiguousarray(x[flip].transpose(axes)))
+    return dense.transpose(np.argsort(axes).tolist())[flip]
+
+
+def test_every_instance_of_few_taps(cupy: Any) -> None:
+    """The calls of the tests on the CPU, under the real compiler and driver."""
+    for call in test_few_taps.everything():
+        x, out = placed(cupy, call.x), placed(cupy, call.out)
+        assert (x.strides, out.strides) == (call.x.strides, call.out.strides)
+        out.data.memset(0xAB, out.nbytes)
+        cupysample.interpolate(x, **call.arguments, out=out)
+        call.out[...] = host(out)
+        test_few_taps.check(call, call.arguments["mode"])
+
+
+@pytest.mark.parametrize("filling", [1, 10**9])
+def test_every_instance_of_band(cupy: Any, filling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same; in groups of one row and of four."""
+    monkeypatch.setattr(_launch, "FILLING_BLOCKS", filling)
+    _cuda._launches.clear()
+    for call in test_band.everything():
+        call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
+    _cuda._launches.clear()
 
 
 def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +285,9 @@ def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest
                     continue
                 x = cupy.asarray(cases.values(np.random.default_rng(1), (2, 3, 57), dtype))
                 for size in (23, 57, 190):
-                    table = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
+                    with launches.general():
+                        _cuda._launches.clear()
+                        table = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     with monkeypatch.context() as patch:
                         patch.setattr(_launch, "TABLE_ROWS", 0)
                         _cuda._launches.clear()

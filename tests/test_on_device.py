@@ -111,7 +111,7 @@ def test_tests_and_bench(tmp_path: Path) -> None:
     done = call("bench", out, PYTEST_ADDOPTS="-k tiny-float32")
     assert done.returncode == 1
     content = json.loads((out / "results.json").read_text())
-    assert content["parts"]["bench/forward"]["status"] == "passed without a GPU", (out / "report.txt").read_text()
+    assert content["parts"]["bench/workloads"]["status"] == "passed without a GPU", (out / "report.txt").read_text()
     (row,) = content["rows"]
     keys = ("workload", "dtype", "layout", "direction", "shape", "time_us", "gbps", "copy_fraction", "ratio", "host_us")
     assert set(row) == set(keys)
@@ -126,12 +126,12 @@ def test_tests_and_bench(tmp_path: Path) -> None:
     assert set(content) == {"device", "driver", "versions", "commit", "copy_gbps", "rows", "parts"}
     assert " of copy, " in (out / "report.txt").read_text()
 
-    del content["parts"]["bench/forward"]  # as if it had run out of time
+    del content["parts"]["bench/workloads"]  # as if it had run out of time
     (out / "results.json").write_text(json.dumps(content))
     call("bench", out, PYTEST_ADDOPTS="-k tiny")
     content = json.loads((out / "results.json").read_text())
     assert [row["workload"] for row in content["rows"]] == ["tiny", "tiny-bilinear"]
-    assert sorted(path.name for path in out.iterdir()) == ["report.txt", "results.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["report.txt", "results.json", "results.png"]
 
 
 def test_results_of_another_machine_are_refused(tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_sweep_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     path = tmp_path / "results.json"
     monkeypatch.setattr(machines, "here", lambda: machines.Cpu(""))
     monkeypatch.setattr(sweep, "SWEPT", ("decoder",))
-    monkeypatch.setattr(sweep, "CPU", {"TILE_ELEMENTS": (1 << 12,)})
+    monkeypatch.setattr(sweep, "CPU", ({"TILE_ELEMENTS": (1 << 12,)},))
     sweep.main(path)
     rows = Record(path).read()["sweep"]
     assert [row["constants"] for row in rows] == [{}, {"TILE_ELEMENTS": 4096}] * 3
     assert all(row["same_bits"] and row["time_us"] > 0 for row in rows)
     assert capsys.readouterr().out.count("TILE_ELEMENTS=4096") == 3
-    monkeypatch.setattr(sweep, "CPU", {"TILE_ELEMENTS": (1 << 12, 1 << 13)})
+    monkeypatch.setattr(sweep, "CPU", ({"TILE_ELEMENTS": (1 << 12, 1 << 13)},))
     sweep.main(path)
     assert Record(path).read()["sweep"][:6] == rows
     assert len(Record(path).read()["sweep"]) == 9
