@@ -80,7 +80,9 @@ class Instruction(NamedTuple):
         if not self.text.startswith(name):
             return 0
         parts = self.text.split()[0].split(".")
-        return next((n for part, n in {"128": 16, "64": 8, "U16": 2, "U8": 1, "S16": 2, "S8": 1}.items() if part in parts), 4)
+        return next(
+            (n for part, n in {"128": 16, "64": 8, "U16": 2, "U8": 1, "S16": 2, "S8": 1}.items() if part in parts), 4
+        )
 
 
 class Loop(NamedTuple):
@@ -133,7 +135,9 @@ class Sass:
     def _path(
         self, first: int, last: int, through: Callable[[Instruction], bool] | None, choose: Callable[..., int]
     ) -> int:
-        lengths: list[tuple[int | None, int | None]] = [(None, None)] * (last + 1)  # (before, after) the one to be passed
+        lengths: list[tuple[int | None, int | None]] = [(None, None)] * (
+            last + 1
+        )  # (before, after) the one to be passed
         for n in range(last, first - 1, -1):
             each = self.instructions[n]
             ends: tuple[int | None, int | None] = (None, 0) if n == last else (None, None)
@@ -144,7 +148,11 @@ class Sass:
             after = ends[1] if n == last else (choose(options[1]) if options[1] else None)
             before = choose(options[0]) if options[0] else None
             if through is None or through(each):
-                before = after if before is None or through is None else choose(before, after if after is not None else before)
+                before = (
+                    after
+                    if before is None or through is None
+                    else choose(before, after if after is not None else before)
+                )
             lengths[n] = (None if before is None else before + 1, None if after is None else after + 1)
         return lengths[first][0] or 0
 

@@ -34,7 +34,7 @@ class _DeviceTable:
     size: int
 
 
-_tables: OrderedDict[tuple[Axis, int], _DeviceTable] = OrderedDict()
+_tables: OrderedDict[tuple[Axis, int, int], _DeviceTable] = OrderedDict()
 _captured: dict[_DeviceTable, None] = {}
 """Tables a captured graph reads: it may be launched at any time, so they are never freed."""
 
@@ -42,12 +42,13 @@ _launches: OrderedDict[Call, _Prepared] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _upload(axis: Axis, device: int) -> _DeviceTable:
+def _upload(axis: Axis, windows: int, device: int) -> _DeviceTable:
     """Copy a table to the device and wait until it is there, so that every stream may read it."""
     cupy = _kernels.import_cupy()
-    parts = table_arrays(axis)
-    offsets = [0, parts[0].nbytes, -(-2 * parts[0].nbytes // 8) * 8]
-    packed = np.zeros(offsets[2] + parts[2].nbytes, np.uint8)
+    parts = table_arrays(axis, windows)
+    ends = np.cumsum([-(-part.nbytes // 16) * 16 for part in parts]).tolist()
+    offsets = [0, *ends[:-1]]
+    packed = np.zeros(ends[-1], np.uint8)
     for offset, part in zip(offsets, parts, strict=True):
         packed[offset : offset + part.nbytes] = part.view(np.uint8).reshape(-1)
     with cupy.cuda.Device(device):
@@ -58,8 +59,7 @@ def _upload(axis: Axis, device: int) -> _DeviceTable:
             memory.ptr, packed.ctypes.data, packed.nbytes, cupy.cuda.runtime.memcpyHostToDevice, stream.ptr
         )
         stream.synchronize()
-    left, count, weight = (memory.ptr + offset for offset in offsets)
-    return _DeviceTable(Table(left, count, weight), memory, packed.nbytes)
+    return _DeviceTable(Table(*(memory.ptr + offset for offset in offsets)), memory, packed.nbytes)
 
 
 def _evict() -> None:
@@ -166,11 +166,11 @@ def _prepare(call: Call) -> _Prepared:
     assert device is not None
     tables: list[_DeviceTable] = []
 
-    def table(axis: Axis) -> Table:
-        entry = _tables.get((axis, device))
+    def table(axis: Axis, windows: int) -> Table:
+        entry = _tables.get((axis, windows, device))
         if entry is None:
-            entry = _tables[axis, device] = _upload(axis, device)
-        _tables.move_to_end((axis, device))
+            entry = _tables[axis, windows, device] = _upload(axis, windows, device)
+        _tables.move_to_end((axis, windows, device))
         tables.append(entry)
         return entry.addresses
 

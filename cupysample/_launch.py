@@ -86,11 +86,11 @@ class Launch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Addresses of an axis' table."""
+    """Addresses of the arrays of ``table_arrays``; 0 for what a kernel does not read."""
 
     lefts: int
-    counts: int
-    weights: int
+    counts: int = 0
+    weights: int = 0
 
 
 class Dim(NamedTuple):
@@ -124,8 +124,8 @@ class View(NamedTuple):
         return math.prod(dim.extent for dim in (*self.outer, *self.axes, self.inner))
 
 
-def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Table]) -> Launch:
-    """Return the launch that applies ``plan``; ``table`` gives the addresses of an axis' table."""
+def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int], Table]) -> Launch:
+    """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns."""
     view = _view(plan, source, out)
     copy = plan.arithmetic == "copy"
     tabulated = not copy and plan.arithmetic != "mean" and all(has_table(axis) for axis in plan.axes)
@@ -142,7 +142,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis], Tabl
     for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
         entry = geometry["axis"][0, d]
         if tabulated:
-            entry["left"], entry["count"], entry["weight"] = table(axis)
+            entry["left"], entry["count"], entry["weight"] = table(axis, made.windows)
         entry["n_in"], entry["n_out"] = axis.n_in, axis.n_out
         entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
         entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
@@ -162,13 +162,14 @@ class Share(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A launch but for the numbers of the view."""
+    """A launch but for the numbers of the view; ``windows``: as of ``table_arrays``."""
 
     kernel: str
     defines: Defines
     grid: tuple[int, int, int]
     threads: int = BLOCK
     share: Share = Share()
+    windows: int = 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
     grid = _grid(-(-across // BLOCK), -(-rows // run_rows), -(-depths // run_depths))
     defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
-    return Made("few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)))
+    return Made("few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)), taps)
 
 
 def _planes(view: View) -> tuple[int, int, int]:
@@ -301,12 +302,12 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
 
 
 def _rows_suit(plan: Plan, view: View) -> bool:
-    """Whether offsets inside a row fit an int, and elements of a row of out are one stride apart."""
+    """Whether offsets inside a row in bytes fit an int, and elements of a row of out are one stride apart."""
     axis, inner = view.axes[-1], view.inner
     source = (plan.axes[-1].n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
     out = (axis.extent - 1) * abs(axis.out_stride) + (inner.extent - 1) * abs(inner.out_stride)
     regular = 1 in (axis.extent, inner.extent) or axis.out_stride == inner.extent * inner.out_stride
-    return regular and max(source, out, axis.extent * inner.extent) < _indices()
+    return regular and max(source * view.itemsize, out, axis.extent * inner.extent) < _indices()
 
 
 def _is_packed(plan: Plan, view: View, elements: int) -> bool:
@@ -349,7 +350,7 @@ def band(plan: Plan, view: View) -> Made | None:
     """kernels/band.cu, or None for integers, which round in another order, and where offsets are too large for it."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
     reach = (axis.n_in - 1) * abs(dim.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
-    if plan.arithmetic != "float" or max(reach, max(axis.n_in, dim.extent) * inner.extent) >= _indices():
+    if plan.arithmetic != "float" or max(reach * view.itemsize, max(axis.n_in, dim.extent) * inner.extent) >= _indices():
         return None
     row = axis.n_in * inner.extent
     threads, elements = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])
@@ -453,11 +454,35 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
-def table_arrays(axis: Axis) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
-    """Return left, count and weight as the kernels read them: weight k of neighbouring rows are neighbours."""
+def table_arrays(axis: Axis, windows: int) -> tuple[NDArray[Any], ...]:
+    """Return an axis' table as the kernels read it.
+
+    windows:  0 for left, count and weight, where weight k of neighbouring rows are neighbours; else for one array of
+              kernels/few_taps.cu's ``Window`` with so many places.
+    """
     taps: Taps = axis.taps()
     assert taps.weight is not None
-    return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(taps.weight.T)
+    if not windows:
+        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(taps.weight.T)
+    table = np.zeros(axis.n_out, _window_dtype(windows, taps.weight.dtype))
+    table["left"], table["count"] = taps.left, taps.count
+    k = np.arange(windows) - (windows - taps.count[:, None])  # tap of each place: the last are taken
+    inside = k >= 0
+    table["weight"] = np.where(inside, np.take_along_axis(taps.weight, np.where(inside, k, 0), axis=1), 0)
+    return (table,)
+
+
+def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
+    """``struct Window`` of kernels/few_taps.cu: a multiple of 16 bytes."""
+    size = 8 + places * weight.itemsize
+    return np.dtype(
+        {
+            "names": ["left", "count", "weight"],
+            "formats": ["i4", "i4", (weight, places)],
+            "offsets": [0, 4, 8],
+            "itemsize": -(-size // 16) * 16,
+        }
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@
 //           packed: a thread's columns are neighbours, read as one vector; else they lie as far apart as the block is wide
 // TRAFFIC   reads the source rows of a group once: ((rows - 1) step + taps) / (rows step) times |source|, what the group
 //           before has read from L1 or L2; writes |out|; the sums never leave the block
-// CONTRACT  resample.cu's; floats alone; extents, and offsets inside a row, fit an int; blockDim.x = CS_THREADS;
+// CONTRACT  resample.cu's; floats alone; extents, and offsets inside a row in bytes, fit an int; blockDim.x = CS_THREADS;
 //           rows <= CS_ROWS; channels is the whole of inner, rows of the source being one stride throughout, or divides
 //           CS_THREADS; the window of a tile of several pixels fits CS_THREADS CS_VECTOR elements
 //           packed: elements of a row of the source, or `channels` of a pixel, are dense, of a multiple of CS_VECTOR elements
@@ -26,9 +26,19 @@
 
 constexpr int V = CS_VECTOR, ROWS = CS_ROWS, WINDOW = CS_THREADS * V;
 
+constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
+
 struct alignas(V * sizeof(Element)) Vector {
     Element e[V];
 };
+
+struct alignas(16) Weights {
+    Weight of[ROWS];
+};
+
+// Addresses are a pointer and an offset in bytes: two instructions each, where an index into a pointer takes four.
+__device__ inline const Element* moved(const Element* p, long long bytes) { return (const Element*)((const char*)p + bytes); }
+__device__ inline long long bytes(long long elements) { return elements * (long long)sizeof(Element); }
 
 __device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
 __device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
@@ -56,7 +66,8 @@ struct Tile {
 // A thread's columns of a part of the window, which begins at element `part`, and where they lie in a source row.
 struct Columns {
     Index first, step;
-    Index from, stride, count;
+    Index from, stride;  // bytes
+    Index count;
     bool packed;
 
     __device__ Columns(const Geometry& g, const Axis& axis, const Tile& tile, Index part)
@@ -70,17 +81,20 @@ struct Columns {
         // Before the tile's first pixel there is another: only dense rows have a `begin`.
         const Index p = e < 0 ? 0 : quotient(e, width), channel = e - p * width;
         from = (tile.pixel + p) * Index(axis.source_stride) + (tile.channel + channel) * unit;
+        from *= Index(sizeof(Element));
         // The next column is `step` elements on; if rows have gaps, it is the same channel of another pixel.
         stride = axis.source_stride == width * unit ? step * unit : CS_THREADS / width * Index(axis.source_stride);
+        stride *= Index(sizeof(Element));
         const Index left = at_most(tile.extent - part, WINDOW) - first;
         count = left <= 0 || channel >= tile.channels ? 0 : at_most((left - 1) / step + 1, V);
     }
 
     __device__ Vector read(const Element* __restrict__ row) const {
-        if (packed) return *(const Vector*)(row + from);
+        row = moved(row, from);
+        if (packed) return *(const Vector*)row;
         Vector x;
 #pragma unroll
-        for (int c = 0; c < V; ++c) x.e[c] = row[from + (c < count ? c : 0) * stride];
+        for (int c = 0; c < V; ++c) x.e[c] = *moved(row, (c < count ? c : 0) * stride);
         return x;
     }
 };
@@ -102,11 +116,29 @@ struct Group {
         begin = left[0];
         end = left[ROWS - 1] + (CS_AXES > 1 ? axis.count[r + rows - 1] : 1);
     }
+
+    // The weights of source rows j … j + CHUNK - 1, times w_d, for all rows of the group; NaN outside of a row's window.
+    __device__ void weigh(const Axis& axis, Index r, Index j, Weight w_d, Weights* weights) const {
+        for (Index e = Index(threadIdx.x); e < CHUNK * ROWS; e += CS_THREADS) {
+            const Index i = e / ROWS, mine = e - i * ROWS;
+            Index first = 0, taps = 0;
+#pragma unroll
+            for (int a = 0; a < ROWS; ++a) {  // an index known only at run time would need local memory
+                first = a == mine ? left[a] : first;
+                taps = a == mine ? count[a] : taps;
+            }
+            const Index k = j + i - first;
+            Weight w = Weight(nan(""));
+            if (k >= 0 && k < taps) w = CS_AXES > 1 ? w_d * Row(axis, r + mine).weight(k) : w_d;
+            weights[i].of[mine] = w;
+        }
+    }
 };
 
 extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     __shared__ Sum window[ROWS][WINDOW];
+    __shared__ Weights weights[CHUNK];
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
     const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
@@ -132,22 +164,29 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
                 for (Index part = 0; part < tile.extent || part == 0; part += WINDOW) {
                     const Columns mine(g, axis, tile, part);
                     Sum column[ROWS][V] = {};
-                    if (mine.count > 0 && group.begin < group.end) {
-                        for (Index d = 0; d < d_count; ++d) {
-                            const Element* const plane_d = x + (CS_AXES > 2 ? (d_begin + d) * axis_d.source_stride : 0);
-                            const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
-                            Vector next = mine.read(plane_d + group.begin * rows.source_stride);
+                    for (Index d = 0; d < d_count; ++d) {
+                        const Element* row = moved(x, bytes(group.begin * rows.source_stride +
+                                                            (CS_AXES > 2 ? (d_begin + d) * axis_d.source_stride : 0)));
+                        const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
+                        Vector next = {};
+                        if (mine.count > 0 && group.begin < group.end) next = mine.read(row);
+                        for (Index j = group.begin; j < group.end; j += CHUNK) {
+                            __syncthreads();  // nobody reads the weights of the chunk before
+                            group.weigh(axis_h, r, j, w_d, weights);
+                            __syncthreads();
+                            const Index past = mine.count > 0 ? at_most(group.end - j, CHUNK) : 0;
 #pragma unroll 1
-                            for (Index j = group.begin; j < group.end; ++j) {
+                            for (Index i = 0; i < past; ++i) {
                                 const Vector v = next;  // read while the row before is summed
-                                if (j + 1 < group.end) next = mine.read(plane_d + (j + 1) * rows.source_stride);
+                                row = moved(row, bytes(rows.source_stride));
+                                if (j + i + 1 < group.end) next = mine.read(row);
+                                const Weights w = weights[i];
 #pragma unroll
                                 for (int a = 0; a < ROWS; ++a) {
-                                    const Index k = j - group.left[a];
-                                    if (k < 0 || k >= group.count[a]) continue;
-                                    const Weight w = CS_AXES > 1 ? w_d * Row(axis_h, r + a).weight(k) : w_d;
+                                    if (w.of[a] != w.of[a]) continue;
 #pragma unroll
-                                    for (int c = 0; c < V; ++c) column[a][c] = accumulate(w, widen(v.e[c]), column[a][c]);
+                                    for (int c = 0; c < V; ++c)
+                                        column[a][c] = accumulate(w.of[a], widen(v.e[c]), column[a][c]);
                                 }
                             }
                         }
@@ -174,13 +213,12 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
                         Sum sums[ROWS];
 #pragma unroll
                         for (int a = 0; a < ROWS; ++a) sums[a] = part > 0 ? carried[a] : Sum(0);
+                        const Weight* w = row.weights + k * row.rows;
+                        const Sum* tap = &window[0][base + k * width];
 #pragma unroll 2
-                        for (; k < past; ++k) {
-                            const Weight w = row.weight(k);
+                        for (; k < past; ++k, w += row.rows, tap += width)
 #pragma unroll
-                            for (int a = 0; a < ROWS; ++a)
-                                sums[a] = accumulate(w, window[a][base + k * width], sums[a]);
-                        }
+                            for (int a = 0; a < ROWS; ++a) sums[a] = accumulate(*w, tap[a * WINDOW], sums[a]);
                         if (last) {
                             Element* const to = y + (CS_AXES > 2 ? z * axis_d.out_stride : 0) + r * rows.out_stride +
                                                 (tile.i + p) * axis.out_stride +

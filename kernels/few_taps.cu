@@ -2,15 +2,15 @@
 //
 // MATHS     resample.cu's, in its order: W, then H, then D; floats in 3-D W, D, H. Copies (CS_TAPS 1) move bits
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it (in 1-D: outer[1]), D the first of three
-// TABLES    as resample.cu; none for copies
+// TABLES    per axis Window<taps>[n_out], in Axis::left; none for copies
 // THREADS   CS_VECTOR elements of a row, and a run of rows: a thread walks down H and keeps the source rows of its window,
 //           filtered along W (and D), in registers
 //           packed: its elements are neighbours in memory, stored as one vector; else they lie as far apart as the row has
 //           threads, so that neighbouring threads read and write neighbours
 //           CS_WIDE: packed, and neighbours in `inner`, hence of one pixel, and read as one vector too
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
-// CONTRACT  resample.cu's; every row has a tap; extents, and offsets inside a row, fit an int; elements of a row of out
-//           are one stride apart
+// CONTRACT  resample.cu's; every row has a tap; extents, and offsets inside a row in bytes, fit an int; elements of a row
+//           of out are one stride apart
 //           packed: rows of out are dense, of a multiple of CS_VECTOR elements and aligned to it
 //           CS_WIDE: so are the `inner` elements of a pixel, in source and out
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
@@ -21,8 +21,6 @@
 #include "arithmetic.cuh"
 #if CS_ARITHMETIC == CS_COPY
 #include "pixel.cuh"
-#else
-#include "taps.cuh"
 #endif
 
 constexpr int V = CS_VECTOR;
@@ -34,27 +32,23 @@ struct alignas(V * sizeof(Element)) Vector {
     Element e[V];
 };
 
-// A row of an axis' matrix, in registers, in the last `count` of N places. N is 1 for copies and for a missing axis.
+// A row of an axis' matrix in the last `count` of N places, as the tables hold it; the weights before are 0. N is 1 for copies
+// and for a missing axis.
 template <int N>
-struct Window {
-    Index left, count;
-
-    __device__ explicit Window(Index i) : left(i), count(1) {}
+struct alignas(16) Window {
+    int left, count;
 #if CS_ARITHMETIC == CS_COPY
-    __device__ Window(const Axis& axis, Index i) : left(pixel(axis, i)), count(1) {}
+    __device__ static Window of(const Axis& axis, Index i) { return {pixel(axis, i), 1}; }
+    __device__ static Window whole(Index i) { return {i, 1}; }
+    __device__ Sum sum(const Sum (&x)[N]) const { return x[0]; }
 #else
     Weight w[N];
 
-    __device__ Window(const Axis& axis, Index i) {
-        const Row row(axis, i);
-        left = row.left;
-        count = row.count;
-#pragma unroll
-        for (int k = 0; k < N; ++k) w[k] = k >= N - count ? row.weight(k - (N - count)) : Weight(0);
-    }
+    __device__ static Window of(const Axis& axis, Index i) { return ((const Window*)axis.left)[i]; }
+    __device__ static Window whole(Index i) { return {i, 1, {}}; }
 
-    // A thread's own windows differ, and testing their ends for every product costs too much: places before the window
-    // read its first pixel and share its weight. A weight of zero would make NaN of infinity. Integers have none.
+    // Places before the window read its first pixel; they share its weight, for a weight of zero would make NaN of
+    // infinity. Integers have none.
     __device__ void share() {
 #if CS_ARITHMETIC == CS_FLOAT
 #pragma unroll
@@ -65,31 +59,31 @@ struct Window {
         }
 #endif
     }
+
+    __device__ Sum sum(const Sum (&x)[N]) const {
+        if (N == 1) return x[0];
+        Sum total = product(w[0], x[0]);
+#pragma unroll
+        for (int k = 1; k < N; ++k) total = accumulate(w[k], x[k], total);
+        return total;
+    }
 #endif
 
     // The source index of place k.
     __device__ Index at(int k) const { return left + (k > N - count ? k - (N - count) : 0); }
-
-    // Σ w x. What lies before the window may be infinite, so that a weight of zero is not enough.
-    __device__ Sum sum(const Sum (&x)[N]) const {
-#if CS_ARITHMETIC == CS_COPY
-        return x[0];
-#else
-        if (N == 1) return x[0];
-        Sum total = product(w[0], N - count > 0 ? Sum(0) : x[0]);
-#pragma unroll
-        for (int k = 1; k < N; ++k) total = accumulate(w[k], N - count > k ? Sum(0) : x[k], total);
-        return total;
-#endif
-    }
 };
+
+// Addresses are a pointer and an offset in bytes: two instructions each, where an index into a pointer takes four.
+__device__ inline const Element* moved(const Element* p, long long bytes) { return (const Element*)((const char*)p + bytes); }
+__device__ inline Element* moved(Element* p, long long bytes) { return (Element*)((char*)p + bytes); }
+__device__ inline long long bytes(long long elements) { return elements * (long long)sizeof(Element); }
 
 // A thread's elements of a row: where they lie in out, and what they read of a source row.
 struct Elements {
     Index first, step, past;  // numbers in the row of out
     Index stride;
     bool packed;
-    Index from[PIXELS][TAPS_W];
+    Index from[PIXELS][TAPS_W];  // bytes
     int bits;
 #if CS_ARITHMETIC != CS_COPY
     Weight w[PIXELS][TAPS_W];
@@ -104,15 +98,14 @@ struct Elements {
             step = 1;
         }
 #pragma unroll
-        for (int c = 0; c < V; ++c) {
+        for (int c = 0; c < PIXELS; ++c) {
             Index e = first + c * step;
             e = e < past ? e : past - 1;
             const Index i = inner.extent == 1 ? e : e / Index(inner.extent), channel = e - i * Index(inner.extent);
-            if (c >= PIXELS) continue;
-            Window<TAPS_W> window(axis, i);
+            Window<TAPS_W> window = Window<TAPS_W>::of(axis, i);
 #pragma unroll
             for (int k = 0; k < TAPS_W; ++k)
-                from[c][k] = window.at(k) * Index(axis.source_stride) + channel * Index(inner.source_stride);
+                from[c][k] = Index(sizeof(Element)) * (window.at(k) * Index(axis.source_stride) + channel * Index(inner.source_stride));
 #if CS_ARITHMETIC != CS_COPY
             window.share();
 #pragma unroll
@@ -127,10 +120,10 @@ struct Elements {
 #pragma unroll
         for (int k = 0; k < TAPS_W; ++k) {
 #if CS_WIDE
-            x[k] = *(const Vector*)(row + from[0][k]);
+            x[k] = *(const Vector*)moved(row, from[0][k]);
 #else
 #pragma unroll
-            for (int c = 0; c < V; ++c) x[k].e[c] = row[from[c][k]];
+            for (int c = 0; c < V; ++c) x[k].e[c] = *moved(row, from[c][k]);
 #endif
         }
 #pragma unroll
@@ -147,18 +140,18 @@ struct Elements {
     }
 
     // A source row at each depth of the window, filtered along W; floats along D too.
-    __device__ void read(const Element* __restrict__ row, long long stride, const Window<TAPS_D>& depth,
+    __device__ void read(const Element* __restrict__ row, const long long (&depths)[TAPS_D], const Window<TAPS_D>& window,
                          Sum (&sums)[HELD][V]) const {
         Sum filtered[TAPS_D][V];
 #pragma unroll
-        for (int d = 0; d < TAPS_D; ++d) filter(row + (CS_AXES > 2 ? depth.at(d) * stride : 0), filtered[d]);
+        for (int d = 0; d < TAPS_D; ++d) filter(moved(row, depths[d]), filtered[d]);
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             Sum column[TAPS_D];
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) column[d] = filtered[d][c];
 #pragma unroll
-            for (int d = 0; d < HELD; ++d) sums[d][c] = HELD < TAPS_D ? depth.sum(column) : column[d];
+            for (int d = 0; d < HELD; ++d) sums[d][c] = HELD < TAPS_D ? window.sum(column) : column[d];
         }
     }
 
@@ -194,22 +187,41 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
         Element* const y = out + p0 * g.outer[0].out_stride + p1 * planes.out_stride;
 
         for (Index z = depth.begin; z < depth.end; ++z) {
-            const Window<TAPS_D> window_d = CS_AXES > 2 ? Window<TAPS_D>(axis_d, z) : Window<TAPS_D>(0);
+            auto window_d = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, z) : Window<TAPS_D>::whole(0);
+            long long depths[TAPS_D];  // bytes
+#pragma unroll
+            for (int d = 0; d < TAPS_D; ++d) depths[d] = CS_AXES > 2 ? bytes(window_d.at(d) * axis_d.source_stride) : 0;
+#if CS_ARITHMETIC != CS_COPY
+            window_d.share();
+#endif
             Sum held[TAPS_H][HELD][V] = {};  // the newest source rows, filtered
             Index newest = -1;
-            for (Index r = height.begin; r < height.end; ++r) {
-                const Window<TAPS_H> window_h = CS_AXES > 1 ? Window<TAPS_H>(axis_h, r) : Window<TAPS_H>(r);
-                if (newest < window_h.left - 1) newest = window_h.left - 1;  // no window has the rows between
+            const Element* from = moved(x, -bytes(rows.source_stride));  // row `newest`
+            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
+            for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
+                const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
+                if (newest < window_h.left - 1) {  // no window has the rows between
+                    from = moved(from, bytes((window_h.left - 1 - newest) * rows.source_stride));
+                    newest = window_h.left - 1;
+                }
 #pragma unroll 1
-                while (newest < window_h.left + window_h.count - 1) {
+                for (; newest < window_h.left + window_h.count - 1; ++newest) {
 #pragma unroll
                     for (int k = 0; k + 1 < TAPS_H; ++k)
 #pragma unroll
                         for (int d = 0; d < HELD; ++d)
 #pragma unroll
                             for (int c = 0; c < V; ++c) held[k][d][c] = held[k + 1][d][c];
-                    mine.read(x + ++newest * rows.source_stride, axis_d.source_stride, window_d, held[TAPS_H - 1]);
+                    from = moved(from, bytes(rows.source_stride));
+                    mine.read(from, depths, window_d, held[TAPS_H - 1]);
                 }
+                if (window_h.count < TAPS_H)  // rows above the window, which no later one has, may be infinite
+#pragma unroll
+                    for (int k = 0; k + 1 < TAPS_H; ++k)
+#pragma unroll
+                        for (int d = 0; d < HELD; ++d)
+#pragma unroll
+                            for (int c = 0; c < V; ++c) held[k][d][c] = k < TAPS_H - window_h.count ? Sum{} : held[k][d][c];
                 Sum sums[V];
 #pragma unroll
                 for (int c = 0; c < V; ++c) {
@@ -223,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
                     }
                     sums[c] = HELD > 1 ? finish(window_d.sum(column), axis_d.bits) : column[0];
                 }
-                mine.store(y + (CS_AXES > 2 ? z * axis_d.out_stride : 0) + r * rows.out_stride, sums);
+                mine.store(to, sums);
             }
         }
     }

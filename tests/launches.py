@@ -21,6 +21,7 @@ from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
 from cupysample._taps import Axis
 from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
+from tests.host.kernels import placed
 
 GRIDS_SHRUNK_TO = 7
 """Blocks of a grid on the host where a test wants the grid-stride loop to turn."""
@@ -75,14 +76,13 @@ class Tables:
     def __init__(self) -> None:
         self.arrays: list[tuple[NDArray[Any], ...]] = []
 
-    def __call__(self, axis: Axis) -> Table:
-        arrays = _launch.table_arrays(axis)
+    def __call__(self, axis: Axis, windows: int) -> Table:
+        arrays = tuple(placed(array) for array in _launch.table_arrays(axis, windows))
         self.arrays.append(arrays)
-        left, count, weight = (array.ctypes.data for array in arrays)
-        return Table(left, count, weight)
+        return Table(*(array.ctypes.data for array in arrays))
 
 
-def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis], Table]) -> Launch:
+def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis, int], Table]) -> Launch:
     """What ``_cuda`` would launch on a device, the arrays at the addresses that they have."""
     return _launch.launch(plan, layout(x, x.ctypes.data), layout(out, out.ctypes.data), tables)
 
@@ -141,14 +141,13 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
     geometry = _launch.geometry_dtype(len(plan.axes))
     axis_offset = _offset(geometry, "axis")
 
-    def table(axis: Axis) -> Table:
-        d = len(arrays) // 3
-        parts = _launch.table_arrays(axis)
-        for field, part in zip(("left", "count", "weight"), parts, strict=True):
-            arrays[f"{field} {d}"] = part
+    def table(axis: Axis, windows: int) -> Table:
+        d = sum(name.startswith("left") for name in arrays)
+        for field, part in zip(("left", "count", "weight"), _launch.table_arrays(axis, windows), strict=False):
+            arrays[f"{field} {d}"] = part.reshape(-1).view(np.uint8)
             member = _offset(_launch._AXIS, field)
             pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))
-        return Table(0, 0, 0)
+        return Table(0)
 
     source, source_offset = buffer(x)
     target, out_offset = buffer(out)

@@ -17,7 +17,7 @@ from tests import launches
 def launch(x: np.ndarray, out: np.ndarray, mode: str = "bilinear", *, antialias: bool = False) -> Launch:
     """The launch that resamples ``x`` into ``out``."""
     plan = _plan.make(mode, x.dtype.name, x.shape[2:], out.shape[2:], None, False, antialias)
-    return _launch.launch(plan, launches.layout(x, 0), launches.layout(out, 0), lambda axis: Table(1, 2, 3))
+    return _launch.launch(plan, launches.layout(x, 0), launches.layout(out, 0), lambda *_: Table(1, 2, 3))
 
 
 def batch(made: Launch) -> list[tuple[int, ...]]:
@@ -101,7 +101,7 @@ def test_grid_covers_any_number_of_outputs() -> None:
 
 
 def test_axes_too_long_for_a_table_are_computed() -> None:
-    def refuse(axis: Axis) -> Table:
+    def refuse(axis: Axis, _: int) -> Table:
         raise AssertionError(axis)
 
     n = 2**21
@@ -133,7 +133,7 @@ def test_every_launch_is_a_listed_instance() -> None:
                     plan,
                     Layout((1, 1, *size_in), strides, dtype, itemsize, 0),
                     Layout((1, 1, *size_out), strides, dtype, itemsize, 0),
-                    lambda axis: Table(1, 2, 3),
+                    lambda *_: Table(1, 2, 3),
                 )
                 assert (made.kernel, made.defines) in known
 

@@ -1,0 +1,239 @@
+"""What each workload should take on an H100, from what can be counted without one: ``python -m bench.model``.
+
+Bytes: input and output once, at what a copy reaches. Instructions: of the machine code, along the path that the workload
+takes through the loops, at what a multiprocessor can issue. The larger of the two is the time: a prediction. It knows
+nothing of latency, caches and tails. ``--readme bench/README.md`` writes the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.sass import Instruction, Loop, Sass, sass
+from bench.workloads import WORKLOADS, Workload, numpy_dtype
+from cupysample import _arrays, _interpolate, _launch
+from cupysample._launch import Launch, Table
+from cupysample._plan import Plan
+from tests.launches import arguments_of
+
+BEGIN, END = "<!-- model -->", "<!-- /model -->"
+
+MULTIPROCESSORS, CLOCK, LANES = 132, 1.85e9, 128
+"""Of an H100 SXM, and instructions that a multiprocessor issues in a clock, counted in threads."""
+ISSUED = 0.7
+"""The share of them that a good kernel issues."""
+COPY = 3.0e12
+"""Bytes a second that a copy moves on it."""
+LAUNCH_US = 2.3
+"""The time of an empty kernel."""
+
+
+class Prediction(NamedTuple):
+    """Of a workload; ``limit`` is what sets the time."""
+
+    workload: Workload
+    kernel: str
+    registers: int
+    threads: int
+    """Resident in a multiprocessor, of 2048."""
+    instructions: float
+    """Of a thread, for each output."""
+    budget: float
+    """Instructions for each output that hide behind the bytes."""
+    time_us: float
+    copy_fraction: float
+
+    @property
+    def limit(self) -> str:
+        return "instructions" if self.instructions > self.budget else "bytes"
+
+
+def predict(workload: Workload) -> Prediction | None:
+    """None for the general kernels, which nobody needs to predict."""
+    plan, made = launch(workload)
+    counters = {"few_taps": few_taps, "band": band}
+    if made.kernel not in counters:
+        return None
+    code = sass(made.kernel, made.defines)
+    outputs = math.prod(workload.shape if workload.gradient else workload.output_shape)
+    instructions = counters[made.kernel](code, plan, made)
+    issue = MULTIPROCESSORS * CLOCK * LANES * ISSUED
+    seconds = max(workload.minimum_bytes / COPY, instructions * outputs / issue)
+    time_us = seconds * 1e6 + LAUNCH_US
+    return Prediction(
+        workload,
+        made.kernel,
+        code.registers,
+        resident(code, made.block[0]),
+        instructions,
+        workload.minimum_bytes / COPY * issue / outputs,
+        time_us,
+        workload.minimum_bytes / COPY / (time_us * 1e-6),
+    )
+
+
+def launch(workload: Workload) -> tuple[Plan, Launch]:
+    """The launch of the whole workload; its arrays are never made, only described."""
+    n, c, *spatial = workload.output_shape if workload.gradient else workload.shape
+    dtype = numpy_dtype(workload.dtype)
+    shape = (n, *spatial, c) if workload.channels_last else (n, c, *spatial)
+    strides = [math.prod(shape[d + 1 :]) * dtype.itemsize for d in range(len(shape))]
+    x = np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
+    x = np.moveaxis(x, -1, 1) if workload.channels_last else x
+    size = workload.shape if workload.gradient else None
+    call = _interpolate.checked(_arrays.library(x, "input"), x, size, arguments_of(**workload.arguments), None)
+    return call.plan, _launch.launch(call.plan, call.source, call.out, lambda *_: Table(0))
+
+
+def resident(code: Sass, block: int) -> int:
+    """Threads in a multiprocessor of 65536 registers, given to warps in units of 8 a thread, and 227 KiB to share."""
+    blocks = min(2048 // block, 65536 // (-(-code.registers // 8) * 8 * block))
+    if code.shared:
+        blocks = min(blocks, (227 << 10) // (code.shared + 1024))
+    return blocks * block
+
+
+def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
+    """A row of out, the source rows that it needs anew, and a share of what is done once a run."""
+    elements = int(dict(made.defines)["CS_VECTOR"])
+    packed = bool(made.geometry["share"]["packed"][0])
+    stores = (
+        max(each.stores for each in code.instructions)
+        if packed
+        else min(s for s in map(_stores, code.instructions) if s)
+    )
+
+    def store(each: Instruction) -> bool:
+        return each.stores == stores
+
+    row = code.innermost(store)
+    assert row is not None
+    source = code.innermost(_loads, inside=row)
+    each_row = code.shortest(row.head, row.latch, store)
+    each_source_row = code.shortest(source.head, source.latch) if source else 0
+    rows, walked = int(made.geometry["outer"]["extent"][0, 1]), 1.0
+    if len(plan.axes) > 1:
+        rows, walked = plan.axes[-2].n_out, plan.axes[-2].n_in / plan.axes[-2].n_out
+    run = -(-rows // made.grid[1])
+    setup = code.shortest(0, row.head)
+    return (each_row + each_source_row * max(walked, 1 / run) + setup / run) / elements
+
+
+def band(code: Sass, plan: Plan, made: Launch) -> float:
+    """What the threads of a block do for a group of rows, shared among its outputs."""
+    defines, share = dict(made.defines), made.geometry["share"][0]
+    threads, elements = int(defines["CS_THREADS"]), int(defines["CS_VECTOR"])
+    rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
+    vector = max(each.loads for each in code.instructions) if share["packed"] else 0
+
+    def read(each: Instruction) -> bool:
+        return each.loads == vector if vector else each.loads > 0
+
+    outputs = code.innermost(lambda each: each.stores > 0)
+    assert outputs is not None
+    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
+    summing = sorted((loop for loop in innermost if _products(code, loop)), key=lambda loop: loop.head)
+    source = summing[0]  # over the rows; then those over the taps, the unrolled one the largest
+    filtering = max(summing[1:], key=lambda loop: _products(code, loop))
+    each_tap = (filtering.latch - filtering.head + 1) / (_products(code, filtering) / int(defines["CS_ROWS"]))
+    outside, inside = code.shortest(source.head, source.latch), code.longest(source.head, source.latch, read)
+
+    def taps(d: int) -> float:
+        return float(plan.axes[d].taps().count.mean())
+
+    def step(d: int) -> float:
+        return plan.axes[d].n_in / plan.axes[d].n_out
+
+    last = len(plan.axes) - 1
+    union = (rows - 1) * step(last - 1) + taps(last - 1) if last > 0 else rows
+    share_inside = taps(last - 1) / union if last > 0 else 1 / rows
+    planes = taps(0) if last > 1 else 1
+    window = ((pixels - 1) * step(last) + taps(last)) * width
+    reading = min(-(-window // (32 * elements)) * 32, threads)  # whole warps
+    sums = reading * planes * union * (outside + (inside - outside) * share_inside)
+    filters = (
+        -(-pixels * width // threads) * threads * (code.shortest(outputs.head, outputs.latch) + each_tap * taps(last))
+    )
+    rest = (
+        threads
+        * 2
+        * code.shortest(0, outputs.head)
+        / max(-(-plan.axes[max(last - 1, 0)].n_out // (made.grid[1] * rows)), 1)
+    )
+    return float((sums + filters + rest) / (pixels * width * rows))
+
+
+def _products(code: Sass, loop: Loop) -> int:
+    return sum(each.text.startswith(("FFMA", "DFMA")) for each in code.instructions[loop.head : loop.latch + 1])
+
+
+def _stores(each: Instruction) -> int:
+    return each.stores
+
+
+def _loads(each: Instruction) -> bool:
+    return each.loads > 0
+
+
+def table(predictions: list[Prediction]) -> str:
+    """The predictions in Markdown."""
+    head = [
+        "workload",
+        "dtype",
+        "layout",
+        "direction",
+        "kernel",
+        "registers",
+        "threads",
+        "instructions",
+        "budget",
+        "us",
+        "of copy",
+        "limit",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for p in predictions:
+        cells = [
+            *p.workload.key,
+            f"`{p.kernel}`",
+            str(p.registers),
+            str(p.threads),
+            f"{p.instructions:.1f}",
+            f"{p.budget:.0f}",
+            f"{p.time_us:.0f}",
+            f"{p.copy_fraction:.0%}",
+            p.limit,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def predictions() -> list[Prediction]:
+    """Of every workload that is more than a launch."""
+    large = [workload for workload in WORKLOADS if not workload.name.startswith("tiny")]
+    return [found for workload in large if (found := predict(workload))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, and write it if a file is named."""
+    parser = argparse.ArgumentParser("python -m bench.model", description=__doc__)
+    parser.add_argument("--readme", type=Path)
+    options = parser.parse_args(arguments)
+    text = table(predictions())
+    if options.readme:
+        before, rest = options.readme.read_text(encoding="utf-8").split(BEGIN)
+        after: Any = rest.split(END)[1]
+        options.readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
