@@ -119,9 +119,9 @@ class Sass:
     def innermost(self, wanted: Callable[[Instruction], bool], inside: Loop | None = None) -> Loop | None:
         """The smallest loop with such an instruction."""
         for loop in self.loops:
-            if inside is None or inside.holds(loop):
-                if any(wanted(each) for each in self.instructions[loop.head : loop.latch + 1]):
-                    return loop
+            body = self.instructions[loop.head : loop.latch + 1]
+            if (inside is None or inside.holds(loop)) and any(map(wanted, body)):
+                return loop
         return None
 
     def shortest(self, first: int, last: int, through: Callable[[Instruction], bool] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import textwrap
 import types
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 from PIL import Image
 
 import cupysample
-from bench import machines, report, sweep
+from bench import machines, model, report, sweep
 from bench.machines import Cpu, Gpu
 from bench.record import Record
+from bench.sass import Sass, sass
 from bench.test_workloads import check, line, our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _kernels
+from cupysample import _kernels, _launch
 from tests import launches
 from tests.host.harness import build
 
@@ -295,3 +297,71 @@ def test_line() -> None:
     }
     assert line(row | {"copy_fraction": 0.5, "ratio": {"torch": 2.0}}).endswith("1.0 GB/s  50.0% of copy, 2.00x torch")
     assert line(row | {"copy_fraction": 0.5, "ratio": {}}).endswith("of copy, nobody else has it")
+
+
+@pytest.mark.nvrtc
+def test_instructions_are_those_of_the_table() -> None:
+    """A compiler may differ by a tenth; a kernel that needs more must say so in the table."""
+    text = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+    lines = text.split(model.BEGIN)[1].split(model.END)[0].strip().splitlines()[2:]
+    shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    predicted = model.predictions()
+    assert [tuple(row[:5]) for row in shown] == [(*p.workload.key, f"`{p.kernel}`") for p in predicted], (
+        "run python -m bench.model --readme bench/README.md"
+    )
+    for row, p in zip(shown, predicted, strict=True):
+        assert p.instructions == pytest.approx(float(row[7]), rel=0.1), p
+
+
+@pytest.mark.nvrtc
+def test_large_float_workloads_are_predicted_near_the_copy() -> None:
+    """float32 everywhere, and 16 bits where two taps are enough, are not held up by instructions."""
+    for p in model.predictions():
+        if p.workload.dtype == "float32" and p.time_us > 50:
+            assert p.copy_fraction > 0.8, p
+        if p.workload.name in ("features", "features-nearest") and p.workload.dtype in ("float16", "bfloat16"):
+            assert p.copy_fraction > 0.9, p
+
+
+@pytest.mark.nvrtc
+def test_vectors_are_stored_and_read() -> None:
+    """16 bytes at a time wherever the registers allow, in the machine code."""
+    for kernel, defines in _launch.instances():
+        named = dict(defines)
+        if named["CS_TYPE"] not in ("CS_FLOAT32", "CS_FLOAT16", "CS_BITS8", "CS_BITS32") or named["CS_AXES"] != "2":
+            continue
+        code = sass(kernel, defines)
+        itemsize = {"CS_FLOAT32": 4, "CS_BITS32": 4, "CS_FLOAT16": 2, "CS_BITS8": 1}[named["CS_TYPE"]]
+        widest = int(named.get("CS_VECTOR", "1")) * itemsize
+        stored, loaded = (max(getattr(each, name) for each in code.instructions) for name in ("stores", "loads"))
+        if kernel == "few_taps":
+            assert stored == widest, defines
+            assert widest == 16 or int(named["CS_TAPS"]) >= 4, defines
+            assert named["CS_WIDE"] == "0" or loaded >= widest, defines
+        if kernel == "band":
+            assert loaded >= widest, defines
+            assert widest == 16 or named["CS_VECTOR"] == "1", defines
+
+
+def test_paths_through_machine_code() -> None:
+    """A loop with a branch around a store: with it, without it, and the longest."""
+    listing = """
+        /*0000*/   MOV R1, R2 ;
+    .L_x_0:
+        /*0010*/   @P0 BRA `(.L_x_1) ;
+        /*0020*/   IADD3 R1, R1, R2, R3 ;
+        /*0030*/   STG.E.128 desc[UR4][R2.64], R4 ;
+    .L_x_1:
+        /*0040*/   FFMA R1, R1, R2, R3 ;
+        /*0050*/   @!P1 BRA `(.L_x_0) ;
+        /*0060*/   EXIT ;
+    """
+    code = Sass(textwrap.dedent(listing), "Used 40 registers, 0 bytes stack frame, 1024 bytes smem")
+    (loop,) = code.loops
+    assert (loop.head, loop.latch) == (1, 5)
+    assert code.innermost(lambda each: each.stores == 16) == loop
+    assert code.shortest(loop.head, loop.latch) == 3
+    assert code.shortest(loop.head, loop.latch, lambda each: each.stores == 16) == 5
+    assert code.longest(loop.head, loop.latch) == 5
+    assert (code.registers, code.shared, code.local) == (40, 1024, 0)
+    assert model.resident(code, 256) == 1536
