@@ -241,22 +241,19 @@ class _Torch:
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
 
 
-_tensor_type: list[type] = []
-
-
 def is_tensor(x: object) -> bool:
-    """Whether ``x`` is a torch tensor; ``torch.compile`` reads this, so it must not look into ``sys.modules``."""
-    if not _tensor_type:
-        if not hasattr(x, "requires_grad"):
-            return False
-        import torch  # whoever has a tensor has imported it
+    """Whether ``x`` is torch's business: a tensor, or what torch traces functions with.
 
-        _tensor_type.append(torch.Tensor)
-    return isinstance(x, _tensor_type[0])
+    ``torch.compile`` reads this, so it must not look into ``sys.modules``.
+    """
+    return hasattr(type(x), "__torch_function__")
 
 
 KNOWN: dict[type, Library] = {}
-"""Types that were seen, and whose they are."""
+"""The libraries' own types that were seen, and whose they are; a user's subclass may come and go."""
+
+
+_OWN_MODULES = frozenset({"numpy", "cupy", "torch"})
 
 
 def is_foreign(x: object) -> bool:
@@ -276,7 +273,8 @@ def library(x: object, name: str) -> Library:
                 f"{name}: must be a numpy.ndarray, a cupy.ndarray, a torch.Tensor or an array with __dlpack__, of shape "
                 f"(N, C, d1[, d2[, d3]]), got {type(x).__module__}.{type(x).__qualname__}"
             )
-        KNOWN[type(x)] = found
+        if type(x).__module__.partition(".")[0] in _OWN_MODULES:
+            KNOWN[type(x)] = found
     return found
 
 
@@ -318,7 +316,7 @@ def output(like: Layout, shape: tuple[int, ...], channels_last: bool) -> Output:
     step = 1
     for d in reversed(order):
         steps[d] = step
-        step *= shape[d]
+        step *= shape[d] if channels_last and len(shape) > 3 else max(shape[d], 1)  # as torch has it where it is empty
     strides = tuple(step * like.itemsize for step in steps)
     layout = Layout(shape, strides, like.dtype, like.itemsize, like.device)
     axes = (0, len(shape) - 1, *range(1, len(shape) - 1)) if channels_last else None

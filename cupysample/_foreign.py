@@ -86,11 +86,14 @@ def _on_host(x: Any) -> Any:
 
 def exported(result: Any, like: Any) -> Any:
     """Return a NumPy or CuPy array as one of the library of ``like``, as itself where that cannot import arrays."""
+    unexportable = isinstance(result, np.ndarray) and result.dtype.name == "bfloat16"  # NumPy's DLPack lacks it
     if hasattr(like, "__array_namespace__"):
         library = like.__array_namespace__()
-        if getattr(result.dtype, "name", "") == "bfloat16" and isinstance(result, np.ndarray):
-            return library.asarray(result)  # NumPy does not export it
-        return library.from_dlpack(result)
+        made = library.asarray(result) if unexportable else library.from_dlpack(result)
+        device = getattr(like, "device", None)  # of several that share the memory
+        return made if device is None or getattr(made, "device", device) == device else made.to_device(device)
+    if unexportable:
+        return result
     top = type(like).__module__.partition(".")[0]
     if top in FROM_DLPACK:
         return importlib.import_module(FROM_DLPACK[top]).from_dlpack(result.__dlpack__())

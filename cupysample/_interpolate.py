@@ -180,7 +180,8 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
         key = None  # not hashable: wrong arguments, or arrays; an out of another library; a tensor without strides
     if call is None:
         call = (_forward if input_size is None else _backward)(library, x, input_size, arguments, out)
-        if key is not None and _SCALARS.issuperset(kind for kind in types if not issubclass(kind, _SEQUENCES)):
+        known = x.__class__ in _arrays.KNOWN and (out is None or out.__class__ in _arrays.KNOWN)
+        if key is not None and known and _SCALARS.issuperset(k for k in types if not issubclass(k, _SEQUENCES)):
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call
@@ -330,9 +331,21 @@ def _sizes_or_factors(
     raise ValueError("either size or scale_factor should be defined")
 
 
+def check_words(size: Any, scale_factor: Any, shape: tuple[Any, ...]) -> tuple[list[Any] | None, list[Any] | None]:
+    """Check the types and the number of sizes or factors, which may be symbols; one for each axis, as given."""
+    sizes, factors = _sizes_or_factors(size, scale_factor, shape, len(shape) - 2)
+    for n in sizes or ():
+        if type(n).__name__ != "SymInt":
+            _checked_extent(n, size)
+    for factor in factors or ():
+        if type(factor).__name__ != "SymFloat":
+            _checked_factor(factor, scale_factor)
+    return sizes, factors
+
+
 def _is_integer(n: Any) -> bool:
-    """What torch takes for an integer inside a sequence: int, NumPy's integers, an integer tensor."""
-    if isinstance(n, int | np.integer):
+    """What torch takes for an integer inside a sequence: int, NumPy's integers, its symbols, an integer tensor."""
+    if isinstance(n, int | np.integer) or type(n).__name__ == "SymInt":
         return True
     return _is_tensor(n) and not n.dtype.is_floating_point and not n.dtype.is_complex
 

@@ -350,7 +350,10 @@ def band(plan: Plan, view: View) -> Made | None:
     """kernels/band.cu, or None for integers, which round in another order, and where offsets are too large for it."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
     reach = (axis.n_in - 1) * abs(dim.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
-    if plan.arithmetic != "float" or max(reach * view.itemsize, max(axis.n_in, dim.extent) * inner.extent) >= _indices():
+    if (
+        plan.arithmetic != "float"
+        or max(reach * view.itemsize, max(axis.n_in, dim.extent) * inner.extent) >= _indices()
+    ):
         return None
     row = axis.n_in * inner.extent
     threads, elements = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])

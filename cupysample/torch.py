@@ -5,6 +5,7 @@ Loaded when a tensor arrives, or by name as ``cupysample.torch``; it imports tor
 A tensor that nobody differentiates, transforms or traces goes straight to the kernels. Otherwise torch must see an
 operator: eagerly an ``autograd.Function``, which alone works under ``torch.func`` and forward-mode AD; while torch
 traces or dispatches to Python, and for meta tensors, an operator of ``torch.library``, which alone can be compiled.
+Where both are asked for, the function comes first, and calls the operator with what the transforms have unwrapped.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from cupysample import _functional, _interpolate
-from cupysample._arrays import is_channels_last
 from cupysample._interpolate import Arguments, ScaleFactor, Size
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "patch", "unpatch"]
@@ -34,7 +34,7 @@ def interpolate(input: Tensor, _: None, arguments: Arguments, out: Tensor | None
     if has_torch_function_unary(input):
         named = dict(zip(ARGUMENTS, arguments, strict=True))
         return handle_torch_function(_functional.interpolate, (input,), input, **named, out=out)
-    if input.dtype in _HALVES:
+    if input.dtype in _HALVES and out is None:  # with out=, autocast leaves torch's own functions alone
         input = _cast(input, arguments[2])
     return _dispatch(input, None, arguments, out)
 
@@ -52,7 +52,8 @@ def interpolate_backward(
 
 def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
     """``cupysample.warmup`` for a tensor."""
-    _interpolate.warmup(_cast(input.detach(), arguments[2]), arguments, out, backward)
+    input = input.detach()
+    _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward)
 
 
 ARGUMENTS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
@@ -63,10 +64,11 @@ _HALVES = frozenset({torch.float16, torch.bfloat16})
 
 def _cast(input: Tensor, mode: object) -> Tensor:
     """Widen the half types to float32 where torch's autocast would: its upsampling on CUDA, its 3-D pool on a CPU."""
-    if input.dtype not in _HALVES or not torch.is_autocast_enabled(input.device.type):
+    device = input.device.type  # torch asks for no other than these
+    if input.dtype not in _HALVES or device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
         return input
     pools = mode == "area"
-    widened = input.dim() == 5 and pools if input.device.type == "cpu" else not pools
+    widened = input.dim() == 5 and pools if device == "cpu" else not pools
     return input.float() if widened else input
 
 
@@ -78,13 +80,21 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
     traced = _is_traced(x)
     if traced and transformed and torch.compiler.is_compiling():
         torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
-    elif traced:
+    elif (traced and not transformed) or (transformed and _wants_operator(x)):
         return _operator(x, input_size, arguments)
     if transformed or (x.requires_grad and torch.is_grad_enabled()):
         apply = Resample.apply if torch._C._are_functorch_transforms_active() else _apply
         result: Tensor = apply(x, input_size, arguments)
         return result
     return _run(x, input_size, arguments)
+
+
+def _wants_operator(x: Tensor) -> bool:
+    """Whether a transform takes operators alone; the others take the function, for an operator has no forward mode."""
+    if torch._C._functorch.is_legacy_batchedtensor(x) or torch._C._get_tracing_state():
+        return True
+    top = torch._C._functorch.peek_interpreter_stack()
+    return top is not None and top.key() == torch._C._functorch.TransformType.Functionalize
 
 
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
@@ -120,6 +130,14 @@ def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tens
         )
     if any(map(_is_traced, tensors)) or torch._C._are_functorch_transforms_active():
         raise RuntimeError("interpolate(): functions with out=... arguments can't be transformed, compiled or traced")
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(each).tangent is not None for each in tensors):
+        raise NotImplementedError(
+            "interpolate(): functions with out=... arguments don't support forward AD, but one of the arguments has a tangent"
+        )
+    if isinstance(out, Tensor) and out.is_inference() and not torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed: out is an inference tensor"
+        )
     if isinstance(out, Tensor) and (out.is_conj() or out.is_neg()):
         raise TypeError("out: must hold its values, got a lazy conjugate or negative of another tensor")
     _run(x, input_size, arguments, out)
@@ -144,12 +162,17 @@ def _is_traced(x: Tensor) -> bool:
 # Eager: a function for autograd and torch.func
 
 
+def _unwrapped(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """What the function does, out of every transform, with a tensor that may still be meta, fake or a subclass."""
+    return (_operator if _is_traced(x) else _run)(x, input_size, arguments)
+
+
 class Resample(torch.autograd.Function):
     """y = A x, or Aᵀ x where ``input_size`` is given: a linear map, each the gradient of the other."""
 
     @staticmethod
     def forward(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-        return _run(x, input_size, arguments)
+        return _unwrapped(x, input_size, arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Any, Arguments], output: Tensor) -> None:  # noqa: ARG004 - torch's
@@ -180,7 +203,7 @@ class _Plain(Resample):
         ctx: Any, x: Tensor, input_size: Any, arguments: Arguments
     ) -> Tensor:
         ctx.call = x.shape, input_size, arguments
-        return _run(x, input_size, arguments)
+        return _unwrapped(x, input_size, arguments)
 
 
 _apply = super(torch.autograd.Function, _Plain).apply
@@ -219,10 +242,15 @@ torch.library.define(
 def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     """Call the operator; one size or factor stands for all axes."""
     size, scale_factor, *others = arguments
+    if not torch.compiler.is_compiling():  # the operator's own errors are of other classes
+        _interpolate.check_words(size, scale_factor, tuple(x.shape))
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
     if scale_factor is not None and not isinstance(scale_factor, list | tuple):
         scale_factor = [scale_factor] * (x.dim() - 2)
+    if torch._C._get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
+        size = size and [int(n) for n in size]
+        input_size = input_size and [int(n) for n in input_size]
     if input_size is None:
         result: Tensor = torch.ops.cupysample.interpolate(x, size, scale_factor, *others)
     else:
@@ -244,14 +272,13 @@ def _interpolate_backward_op(grad_output: Tensor, input_size: Any, *arguments: A
 def _interpolate_fake(input: Tensor, *arguments: Any) -> Tensor:
     size = _size(tuple(input.shape), input.dtype, arguments)
     shape = (*input.shape[:2], *size)
-    return _like(input, shape, _interpolate.channels_last(input.shape, input.stride(), shape, arguments[2]))
+    return _like(input, shape, _is_channels_last(input, shape, arguments[2]))
 
 
 @torch.library.register_fake("cupysample::interpolate_backward")
 def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
     _size(tuple(input_size), grad_output.dtype, arguments)
-    channels_last = grad_output.dim() > 3 and is_channels_last(grad_output.shape, grad_output.stride())
-    return _like(grad_output, input_size, channels_last)
+    return _like(grad_output, input_size, grad_output.dim() > 3 and _is_channels_last(grad_output, input_size, ""))
 
 
 def _size(shape: tuple[Any, ...], dtype: torch.dtype, arguments: Any) -> Any:
@@ -259,11 +286,28 @@ def _size(shape: tuple[Any, ...], dtype: torch.dtype, arguments: Any) -> Any:
     size, factors, *_ = arguments
     if all(isinstance(n, int) for n in (*shape, *(size or ()))):
         return _interpolate.plan_of(shape, str(dtype).removeprefix("torch."), *arguments).size
-    return size or [torch.sym_int(n * factor) for n, factor in zip(shape[2:], factors, strict=True)]
+    sizes, factors = _interpolate.check_words(size, factors, shape)
+    return sizes or [_scaled(n, factor) for n, factor in zip(shape[2:], factors or (), strict=True)]
+
+
+def _scaled(n: Any, factor: float) -> Any:
+    """``trunc(n factor)``, as simple an expression as there is, so that a guard can hold it."""
+    return n * int(factor) if factor == int(factor) else torch.sym_int(n * factor)
+
+
+def _is_channels_last(x: Tensor, shape: Any, mode: str) -> bool:
+    """The format of the output; what cannot be compared because only data decide it, torch guesses for us."""
+    try:
+        return _interpolate.channels_last(x.shape, x.stride(), shape, mode)
+    except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode:
+        follows = x.dim() == 4 or (x.dim() == 5 and mode != "area")
+        return follows and torch._prims_common.suggest_memory_format(x) != torch.contiguous_format
 
 
 def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if channels_last and x.dim() == 3:
+        return x.new_empty((shape[0], shape[2], shape[1])).transpose(1, 2)
     memory_format = formats[x.dim()] if channels_last else torch.contiguous_format
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
 

@@ -40,6 +40,8 @@ class Driver:
 class Array:
     """``cupy.ndarray``: NumPy memory that only the stand-in's kernels read."""
 
+    __module__ = "cupy"
+
     def __init__(
         self, shape: Any, dtype: Any = float, *, values: NDArray[Any] | None = None, device: int | None = None
     ):

@@ -55,7 +55,6 @@ SIDEWAYS = {
 OTHERS = {
     ("_kernels", "cupy"),
     ("torch", "torch"),
-    ("_arrays", "torch"),
     ("_report", "cupy"),
     ("_report", "cuda"),
     ("_pictures", "PIL"),

@@ -1,0 +1,263 @@
+"""torch's transforms, modes and tracers, one inside the other: what ``F.interpolate`` does there, ours does."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.autograd.forward_ad as fw
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing._internal.two_tensor import TwoTensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import cupysample
+
+pytestmark = pytest.mark.filterwarnings(  # of torch's own doing
+    "ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:Attempted to insert a get_attr Node:UserWarning"
+)
+
+ONES = torch.ones(1, 1, 2, 2)
+Function = Callable[[Tensor], Tensor]
+
+
+def ours(x: Tensor) -> Tensor:
+    return cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def theirs(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def linearized(f: Function) -> Tensor:
+    return torch.func.linearize(f, ONES)[1](ONES)
+
+
+def traced_jvp(f: Function) -> Tensor:
+    def jvp(x: Tensor, v: Tensor) -> Tensor:
+        return torch.func.jvp(f, (x,), (v,))[1]
+
+    result: Tensor = make_fx(jvp)(ONES, ONES)(ONES, ONES)
+    return result
+
+
+def jvp_under_a_mode(f: Function) -> Tensor:
+    with FlopCounterMode(display=False):
+        return torch.func.jvp(f, (ONES,), (ONES,))[1]
+
+
+def jacobian_under_a_mode(f: Function) -> Tensor:
+    with FlopCounterMode(display=False):
+        return torch.func.jacfwd(f)(ONES)
+
+
+def backward_jacobian_under_a_mode(f: Function) -> Tensor:
+    with FlopCounterMode(display=False):
+        return torch.func.jacrev(f)(ONES)
+
+
+def tangent_under_a_mode(f: Function) -> Tensor:
+    with FlopCounterMode(display=False), fw.dual_level():
+        tangent: Tensor = fw.unpack_dual(f(fw.make_dual(ONES, ONES))).tangent
+        return tangent
+
+
+def traced_gradient(f: Function) -> Tensor:
+    result: Tensor = make_fx(torch.func.grad(lambda x: f(x).pow(2).sum()))(ONES)(ONES)
+    return result
+
+
+def functionalized(f: Function) -> Tensor:
+    return torch.func.functionalize(f)(ONES)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        linearized,
+        traced_jvp,
+        jvp_under_a_mode,
+        jacobian_under_a_mode,
+        backward_jacobian_under_a_mode,
+        tangent_under_a_mode,
+        traced_gradient,
+        functionalized,
+    ],
+)
+def test_transforms(transform: Callable[[Function], Tensor]) -> None:
+    """None is silently zero: an operator alone has no forward mode, so it is never asked for one."""
+    result = transform(ours)
+    torch.testing.assert_close(result, transform(theirs))
+    assert result.abs().sum() > 0
+
+
+def test_meta_tensors_under_transforms() -> None:
+    meta = torch.empty(1, 1, 2, 2, device="meta")
+    assert torch.func.grad(lambda x: ours(x).sum())(meta).shape == meta.shape
+    with fw.dual_level():
+        assert fw.unpack_dual(ours(fw.make_dual(meta, meta.clone()))).tangent.shape == (1, 1, 4, 4)
+
+
+def test_gradients_of_wrapped_subclasses() -> None:
+    x = torch.randn(1, 1, 2, 2)
+    mine, torchs = (torch.func.grad(lambda x, f=f: f(x).sum())(TwoTensor(x, x)) for f in (ours, theirs))
+    torch.testing.assert_close(mine.a, torchs.a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_meta_tensors(dtype: torch.dtype) -> None:
+    x = torch.empty(1, 1, 2, 2, dtype=dtype, device="meta")
+    for _ in range(2):
+        assert cupysample.interpolate(x, scale_factor=2).dtype == dtype
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_strides_of_what_is_odd(device: str) -> None:
+    """Area of a transposed 1-D tensor, and empty outputs: as torch has them, real and fake."""
+    transposed = torch.randn(2, 8, 3).transpose(1, 2)
+    empty = torch.randn(2, 0, 4, 4)
+    x = torch.randn(2, 3, 4, 5)
+    for tensor, arguments in (
+        (transposed, {"size": 4, "mode": "area"}),
+        (empty, {"scale_factor": 2.0}),
+        (x, {"size": (0, 3), "mode": "area"}),
+    ):
+        try:
+            expected = F.interpolate(tensor, **arguments).stride()
+        except RuntimeError:  # torch refuses empty channels, ours does not
+            expected = (64, 64, 8, 1)
+        moved = tensor if device == "cpu" else torch.empty_strided(tensor.shape, tensor.stride(), device="meta")
+        assert cupysample.interpolate(moved, **arguments).stride() == expected
+    compiled = torch.compile(
+        lambda x: cupysample.interpolate(x, size=4, mode="area"), fullgraph=True, backend="aot_eager"
+    )
+    torch.testing.assert_close(compiled(transposed), F.interpolate(transposed, size=4, mode="area"))
+
+
+def test_symbolic_traces() -> None:
+    """FX records the call of a patched model, and whatever has ``__torch_function__`` sees it."""
+    model = nn.Sequential(nn.Upsample(scale_factor=2))
+    graph = torch.fx.symbolic_trace(cupysample.torch.patch(model))
+    torch.testing.assert_close(graph(ONES), F.interpolate(ONES, scale_factor=2))
+
+    class Duck:
+        def __init__(self, value: Tensor) -> None:
+            self.value = value
+
+        @classmethod
+        def __torch_function__(cls, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return function(*(each.value if isinstance(each, Duck) else each for each in args), **(kwargs or {}))
+
+    duck: Any = Duck(ONES)
+    torch.testing.assert_close(ours(duck), theirs(ONES))
+
+
+def test_scripted_traces() -> None:
+    """A size taken from a shape is a tensor while ``torch.jit.trace`` looks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(
+            lambda x: cupysample.interpolate(F.max_pool2d(x, 2), size=x.shape[2:], mode="bilinear"),
+            torch.ones(1, 1, 4, 4),
+        )
+        x = torch.randn(1, 1, 4, 4)
+        torch.testing.assert_close(traced(x), F.interpolate(F.max_pool2d(x, 2), size=(4, 4), mode="bilinear"))
+
+
+def test_exports_with_a_dynamic_extent() -> None:
+    class Doubled(nn.Module):  # type: ignore[misc]  # torch is not typed
+        def forward(self, x: Tensor) -> Tensor:
+            zeros = torch.zeros(x.shape[0], x.shape[1], x.shape[2] * 2, x.shape[3] * 2)
+            return cupysample.interpolate(x, scale_factor=2) + zeros
+
+    height = torch.export.Dim("height", min=2, max=64)
+    exported = torch.export.export(Doubled(), (torch.randn(1, 3, 8, 8),), dynamic_shapes={"x": {2: height}})
+    x = torch.randn(1, 3, 10, 8)
+    torch.testing.assert_close(exported.module()(x), F.interpolate(x, scale_factor=2))
+
+
+def test_extents_that_data_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._dynamo.config, "capture_dynamic_output_shape_ops", True)
+
+    def pick(function: Any) -> Any:
+        return torch.compile(
+            lambda x, k: function(torch.index_select(x, 3, torch.nonzero(k)[:, 0]), size=(3, 3), mode="bilinear"),
+            fullgraph=True,
+            backend="aot_eager",
+        )
+
+    x, keep = torch.randn(2, 3, 4, 5), torch.tensor([1, 0, 1, 1, 1])
+    torch.testing.assert_close(pick(cupysample.interpolate)(x, keep), pick(F.interpolate)(x, keep))
+
+
+def test_out_has_no_forward_mode() -> None:
+    """A tangent would be dropped, or be that of what was there before."""
+    out = torch.zeros(1, 1, 4, 4)
+    with fw.dual_level():
+        dual, target = fw.make_dual(ONES, ONES), fw.make_dual(out.clone(), out.clone())
+        for x, y in ((dual, out), (ONES, target)):
+            with pytest.raises(NotImplementedError, match=r"out=\.\.\. arguments don't support forward AD"):
+                cupysample.interpolate(x, scale_factor=2, out=y)
+    assert not out.any()
+    with torch.inference_mode():
+        inference = torch.zeros(1, 1, 4, 4)
+        cupysample.interpolate(ONES, scale_factor=2, out=inference)
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+        cupysample.interpolate(ONES, scale_factor=2, out=inference)
+
+
+def test_autocast_leaves_out_alone() -> None:
+    x, out = torch.randn(1, 1, 4, 4, 4).bfloat16(), torch.empty(1, 1, 2, 2, 2, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert cupysample.interpolate(x, size=2, mode="area").dtype == torch.float32
+        cupysample.warmup(x, size=2, mode="area", out=out)
+        assert cupysample.interpolate(x, size=2, mode="area", out=out) is out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"size": True}, {"size": (7.0, 8.0)}, {"size": range(7, 9)}, {"scale_factor": "2"}, {"size": np.array([3, 4])}],
+)
+def test_operators_refuse_what_calls_refuse(arguments: dict[str, Any]) -> None:
+    for device in ("cpu", "meta"):
+        with pytest.raises(TypeError):
+            cupysample.interpolate(torch.empty(1, 1, 2, 2, device=device), **arguments)
+
+
+def test_classes_are_not_kept() -> None:
+    def use() -> weakref.ref[type]:
+        class Mine(torch.Tensor):  # type: ignore[misc]
+            pass
+
+        cupysample.interpolate(torch.ones(1, 1, 2, 2).as_subclass(Mine), scale_factor=2)
+        return weakref.ref(Mine)
+
+    kept = use()
+    gc.collect()
+    assert kept() is None
+
+
+def test_results_lie_where_jaxs_input_did() -> None:
+    """On the second of two CPU devices that share the memory."""
+    text = """
+import jax, numpy as np, cupysample
+x = jax.device_put(np.ones((1, 1, 2, 2), np.float32), jax.devices()[1])
+y = cupysample.interpolate(x, scale_factor=2)
+assert y.device == x.device, y.device
+assert float(jax.jit(lambda a, b: (a.sum() + b.sum()))(x, y)) == 20
+"""
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", text], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
