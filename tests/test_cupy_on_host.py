@@ -87,6 +87,15 @@ def test_a_new_size_compiles_nothing(driver: Driver) -> None:
     assert len(driver.compiled) == 1
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "area", "lanczos"])
+def test_new_factors_compile_a_handful(driver: Driver, mode: str) -> None:
+    """Where the taps depend on the factor: an instance for each power of two of them, and for each length of rows."""
+    x = array(1, 3, 150, 160)
+    for n in range(100):
+        cupysample.interpolate(x, size=(1 + 2 * n, 201 - 2 * n), mode=mode, antialias=mode != "area")
+    assert len(driver.compiled) <= 5
+
+
 def test_each_device_has_its_own_function_and_tables(driver: Driver) -> None:
     values = cases.values(np.random.default_rng(0), (1, 2, 5, 5), "float32")
     for device in (1, 0, 2, 1):
