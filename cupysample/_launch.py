@@ -232,7 +232,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     elements = vector(len(plan.axes), view.dtype, taps, wide)
     planes, rows, depths = _planes(view)
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
-    if max(across, rows, depths) >= _indices():
+    if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= _indices():
         return None
     waves = across * rows * depths // RESIDENT_THREADS
     run_rows = _between(waves, 1, min(rows, RUN_ROWS))

@@ -90,6 +90,13 @@ def test_a_strided_view_of_few_elements_may_need_long_offsets() -> None:
     assert launch(x, empty(1, 2, 4, 4, dtype=np.uint8)).kernel == "resample"
 
 
+def test_pixels_past_an_int_are_left_to_the_general_kernels() -> None:
+    for n_in, kernel in ((2**30, "few_taps"), (2**31, "nearest")):
+        assert (
+            launch(empty(1, 1, n_in, 1, dtype=np.uint8), empty(1, 1, 4, 1, dtype=np.uint8), "nearest").kernel == kernel
+        )
+
+
 def test_grid_covers_any_number_of_outputs() -> None:
     made = launch(empty(1, 1, 4, 5), empty(1, 1, 8, 10))
     assert made.grid == (1, 8, 1)
