@@ -129,7 +129,7 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
 def band(code: Sass, plan: Plan, made: Launch) -> float:
     """What the threads of a block do for a group of rows, shared among its outputs."""
     defines, share = dict(made.defines), made.geometry["share"][0]
-    threads, elements = int(defines["CS_THREADS"]), int(defines["CS_VECTOR"])
+    threads, elements = int(defines["CS_THREADS"]), int(defines["CS_COLUMNS"])
     rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
     vector = max(each.loads for each in code.instructions) if share["packed"] else 0
 
@@ -140,10 +140,14 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
     assert outputs is not None
     innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
     summing = sorted((loop for loop in innermost if _products(code, loop)), key=lambda loop: loop.head)
-    source = summing[0]  # over the rows; then those over the taps, the unrolled one the largest
-    filtering = max(summing[1:], key=lambda loop: _products(code, loop))
+    source = summing[0 if share["packed"] else 1]  # over rows of vectors, of elements; then over taps, unrolled and not
+    each_row = _products(code, source) / (int(defines["CS_ROWS"]) * elements)
+    filtering = max(summing[2:], key=lambda loop: _products(code, loop))
     each_tap = (filtering.latch - filtering.head + 1) / (_products(code, filtering) / int(defines["CS_ROWS"]))
-    outside, inside = code.shortest(source.head, source.latch), code.longest(source.head, source.latch, read)
+    outside, inside = (
+        length / each_row
+        for length in (code.shortest(source.head, source.latch), code.longest(source.head, source.latch, read))
+    )
 
     def taps(d: int) -> float:
         return float(plan.axes[d].taps().count.mean())

@@ -19,9 +19,12 @@ from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
     BAND_CHANNELS,
+    BAND_COLUMNS,
     BAND_DEPTHS,
+    BAND_ELEMENTS,
     BAND_GROUPS,
     BAND_ROWS,
+    BAND_SPLIT_ROWS,
     BAND_THREADS,
     BLOCK,
     FILLING_BLOCKS,
@@ -43,6 +46,11 @@ FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
+MEAN_PIXELS = 1 << 24
+"""Pixels of a mean whose sum fits 32 bits."""
+SEPARABLE = ("float", "mean")
+"""Arithmetics whose axes may be summed in any order."""
+WARP = 32
 VECTOR_BYTES = 16
 """The widest load or store of a thread."""
 
@@ -65,7 +73,7 @@ _AXIS = np.dtype(
 )
 
 
-_SHARE = np.dtype([("packed", "i8"), ("pixels", "i8"), ("channels", "i8"), ("rows", "i8")])
+_SHARE = np.dtype([("packed", "i8"), ("pixels", "i8"), ("channels", "i8"), ("rows", "i8"), ("splits", "i8")])
 
 
 @cache
@@ -128,11 +136,14 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
     """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns."""
     view = _view(plan, source, out)
     copy = plan.arithmetic == "copy"
-    tabulated = not copy and plan.arithmetic != "mean" and all(has_table(axis) for axis in plan.axes)
+    tabulated = not copy and all(has_table(axis) for axis in plan.axes)
+    if plan.arithmetic == "mean":
+        tabulated = tabulated and math.prod(axis.width for axis in plan.axes) < MEAN_PIXELS
     made = few_taps(plan, view) if copy or tabulated else None
-    if made is None and tabulated:
-        made = band(plan, view)
+    if tabulated and (made is None or _is_better_summed_separably(plan, view, made)):
+        made = band(plan, view) or made
     if made is None:
+        tabulated = tabulated and plan.arithmetic != "mean"
         made = nearest(plan, view) if copy else resample(plan, view, tabulated)
 
     geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
@@ -159,6 +170,7 @@ class Share(NamedTuple):
     pixels: int = 1
     channels: int = 1
     rows: int = 1
+    splits: int = 1
 
 
 class Made(NamedTuple):
@@ -275,7 +287,7 @@ def _taps(plan: Plan) -> int | None:
 
 def most_taps(axes: int, arithmetic: str) -> int:
     """Taps whose windows fit into the registers."""
-    return 8 if axes < 3 else 4 if arithmetic == "float" else 2
+    return 8 if axes < 3 else 4 if arithmetic in ("float", "mean") else 2
 
 
 def vector(axes: int, dtype: str, taps: int, wide: bool) -> int:
@@ -347,23 +359,27 @@ def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: in
 
 
 def band(plan: Plan, view: View) -> Made | None:
-    """kernels/band.cu, or None for integers, which round in another order, and where offsets are too large for it."""
+    """kernels/band.cu, or None for what rounds in another order, and where offsets are too large for it."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
     reach = (axis.n_in - 1) * abs(dim.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
     if (
-        plan.arithmetic != "float"
+        plan.arithmetic not in SEPARABLE
         or max(reach * view.itemsize, max(axis.n_in, dim.extent) * inner.extent) >= _indices()
     ):
         return None
     row = axis.n_in * inner.extent
-    threads, elements = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])
+    threads, columns = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])
+    elements = min(columns, _neighbours(view.dtype))
     channels = min(inner.extent, BAND_CHANNELS)
     if channels < inner.extent or (channels > 1 and dim.source_stride != channels * inner.source_stride):
         channels = min(1 << (channels - 1).bit_length(), BAND_CHANNELS)  # divides the threads
     packed = elements > 1 and _source_is_aligned(plan, view, channels, elements)
-    pixels = _tile(axis, channels, threads * elements - (elements if packed else 0))
     planes, rows, depths = _planes(view)
-    across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
+    for splits in _splits(plan, threads // max(channels, WARP)):
+        pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1)
+        across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
+        if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
+            break
     if max(across, rows, depths) >= _indices():
         return None
     waves = across * rows * depths // FILLING_BLOCKS
@@ -372,30 +388,56 @@ def band(plan: Plan, view: View) -> Made | None:
     run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS))
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
-    defines = band_defines(len(plan.axes), view.dtype, threads, elements)
-    return Made("band", defines, grid, threads, Share(packed, pixels, channels, group))
+    defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns)
+    return Made("band", defines, grid, threads, Share(packed, pixels, channels, group, splits))
+
+
+def _splits(plan: Plan, most: int) -> list[int]:
+    """In how many parts a block may sum the rows of a group, each some rows long."""
+    taps = int(plan.axes[-2].taps().count.max()) if len(plan.axes) > 1 else 1
+    return [splits for splits in (1, 2, 4, 8) if splits == 1 or splits <= min(most, taps // BAND_SPLIT_ROWS)]
 
 
 def band_shapes(dtype: str) -> list[tuple[int, int]]:
-    """(threads, elements of a thread) of the instances, for rows from short to long."""
-    elements = VECTOR_BYTES // _itemsize(dtype)
-    return [(BAND_THREADS[0], 1), *((threads, elements) for threads in BAND_THREADS)]
+    """(threads, columns of a thread) of the instances, for rows from short to long."""
+    short, long = BAND_THREADS
+    return [(short, 1), (short, _neighbours(dtype)), (long, 2 if dtype == "float64" else BAND_COLUMNS)]
 
 
-def band_defines(axes: int, dtype: str, threads: int, elements: int) -> Defines:
+def _neighbours(dtype: str) -> int:
+    """Elements of a vector of kernels/band.cu."""
+    return min(VECTOR_BYTES // _itemsize(dtype), BAND_COLUMNS)
+
+
+def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: int) -> Defines:
     """The defines of an instance of kernels/band.cu."""
     return (
-        *_defines(axes, dtype, "float", "int", 0),
+        *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_THREADS", str(threads)),
-        ("CS_VECTOR", str(elements)),
+        ("CS_COLUMNS", str(columns)),
+        ("CS_VECTOR", str(min(columns, _neighbours(dtype)))),
         ("CS_ROWS", str(BAND_ROWS)),
     )
 
 
-def _tile(axis: Axis, channels: int, window: int) -> int:
-    """The pixels of a tile: as many as read at most ``window`` elements, and are no more themselves; or one."""
+def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
+    """Whether kernels/band.cu takes fewer instructions than few_taps.cu: see ``BAND_ELEMENTS``."""
+    row, inner = plan.axes[-1], view.inner.extent
+    gathers = ("CS_WIDE", "0") in made.defines and made.windows == _TAPS[-1]
+    shrink = all(axis.n_in > axis.n_out for axis in plan.axes[-2:])
+    return gathers and shrink and _itemsize(view.dtype) == 2 and row.n_in * inner >= BAND_ELEMENTS
+
+
+def _tile(axis: Axis, channels: int, window: int, aligned: int) -> int:
+    """The pixels of a tile: as many as read at most ``window`` elements, and are no more themselves; or one.
+
+    A window begins at a multiple of ``aligned`` elements.
+    """
     taps = axis.taps()
     begin, end = taps.left, taps.left + taps.count
+    if axis.n_out * channels <= window and int(begin[0]) == 0 and int(end[-1]) * channels <= window:
+        return axis.n_out
+    window -= aligned - 1
     pixels = min(axis.n_out, max(window // channels, 1))
     while pixels > 1:
         widest = int((end[pixels - 1 :] - begin[: axis.n_out - pixels + 1]).max()) * channels
@@ -429,9 +471,8 @@ def instances() -> list[tuple[str, Defines]]:
 
 
 def _instances() -> Iterator[tuple[str, Defines]]:
-    computing = [
-        (dtype, row.arithmetic) for dtype, row in DTYPES.items() if row.arithmetic != "copy" and dtype not in REALS
-    ]
+    computing = [(dtype, row.arithmetic) for dtype, row in DTYPES.items() if dtype not in REALS]
+    computing = [(dtype, arithmetic) for dtype, arithmetic in computing if arithmetic != "copy"] + [("uint8", "mean")]
     for axes in (1, 2, 3):
         for dtype in ("bits8", "bits16", "bits32", "bits64", "bits128"):
             for small in (True, False):
@@ -440,16 +481,15 @@ def _instances() -> Iterator[tuple[str, Defines]]:
                 yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide)
         for dtype, arithmetic in computing:
             for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
-                if computed != TRANSPOSED or arithmetic == "float":
+                if computed == FORWARD or arithmetic == "float" or (arithmetic != "mean" and not computed):
                     yield "resample", resample_defines(axes, dtype, arithmetic, small, computed)
             for taps in _TAPS[1:]:
                 for wide in (False, True):
                     if taps <= most_taps(axes, arithmetic):
                         yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
-            if arithmetic == "float":
-                for threads, elements in band_shapes(dtype):
-                    yield "band", band_defines(axes, dtype, threads, elements)
-        yield "resample", resample_defines(axes, "uint8", "mean", small=False, computed=FORWARD)
+            if arithmetic in SEPARABLE:
+                for threads, columns in band_shapes(dtype):
+                    yield "band", band_defines(axes, dtype, arithmetic, threads, columns)
 
 
 def has_table(axis: Axis) -> bool:
@@ -464,14 +504,15 @@ def table_arrays(axis: Axis, windows: int) -> tuple[NDArray[Any], ...]:
               kernels/few_taps.cu's ``Window`` with so many places.
     """
     taps: Taps = axis.taps()
-    assert taps.weight is not None
+    weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
+    assert weight is not None
     if not windows:
-        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(taps.weight.T)
-    table = np.zeros(axis.n_out, _window_dtype(windows, taps.weight.dtype))
+        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(weight.T)
+    table = np.zeros(axis.n_out, _window_dtype(windows, weight.dtype))
     table["left"], table["count"] = taps.left, taps.count
     k = np.arange(windows) - (windows - taps.count[:, None])  # tap of each place: the last are taken
     inside = k >= 0
-    table["weight"] = np.where(inside, np.take_along_axis(taps.weight, np.where(inside, k, 0), axis=1), 0)
+    table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
     return (table,)
 
 

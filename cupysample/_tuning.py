@@ -44,6 +44,26 @@ where the launch would not fill a large GPU. Predicted, not measured.
 BAND_THREADS = (64, 256)
 """kernels/band.cu: threads of a block; each reads 16 bytes of a row, or in the shortest rows one element."""
 
+BAND_COLUMNS = 8
+"""kernels/band.cu: columns of a thread of a large block, half as many of doubles: 32 sums in registers, 36 KiB of a block's.
+
+Counted, float32, lanczos 1/2: 129 instructions an output, with 4 columns 153.
+"""
+
+BAND_ELEMENTS = 320
+"""Elements of a row from which band.cu gets what few_taps.cu would gather: rows of 5 to 8 taps that shrink, of 16 bits.
+
+Counted for sm_90, instructions an output at 1/2, few_taps.cu and band.cu; the budget is 73 in float16, 146 in float32:
+
+    width                       256       320       512       640       1024      2048
+    float16 bilinear, 4 taps    78 107    78 92     78 62     78 93     78 79     78 62
+    float16 bicubic, 8 taps     143 149   143 131   143 89    143 131   143 110   143 89
+    float32 bicubic, 8 taps     126 110   126 177   126 144   126 138   126 115   126 93
+"""
+
+BAND_SPLIT_ROWS = 8
+"""kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device."""
+
 BAND_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 4
 """kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
 

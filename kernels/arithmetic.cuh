@@ -14,7 +14,7 @@
 
 // Weight: as tables hold it. Real: what coordinates are computed in.
 #if CS_MEAN
-typedef float Weight;  // unused: every pixel of a mean counts once
+typedef Sum Weight;  // every pixel of a mean counts once
 typedef double Real;
 #elif CS_TYPE == CS_UINT8
 typedef int Weight;
@@ -34,8 +34,14 @@ __device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return plus(sum, ti
 __device__ inline Sum product(Weight w, Sum x) { return w * x; }
 __device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return w * x + sum; }
 #elif CS_MEAN
-__device__ inline Sum product(Weight, Sum x) { return x; }
-__device__ inline Sum accumulate(Weight, Sum x, Sum sum) { return sum + x; }
+__device__ inline Sum product(Weight w, Sum x) { return w * x; }
+__device__ inline Sum accumulate(Weight w, Sum x, Sum sum) { return w * x + sum; }
+
+// The sum of so many pixels, divided by their number, half to even.
+__device__ inline Sum mean(Sum sum, Sum pixels) {
+    const Sum quotient = sum / pixels, rest = sum - quotient * pixels;
+    return quotient + (2 * rest > pixels || (2 * rest == pixels && (quotient & 1)) ? 1 : 0);
+}
 #endif
 
 // Rounding after each axis; `bits` are those of its weights.

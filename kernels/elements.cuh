@@ -66,11 +66,13 @@ __device__ inline Element narrow(Sum x) { return x; }
 
 #elif CS_TYPE == CS_UINT8
 // Fixed-point sums fit an int: weights have total variation below 2 and at most 22 fractional bits (_taps.py).
-// Means sum in 64 bits.
+// Means of tabulated rows have fewer than 2^24 pixels (_launch.py), others sum in 64 bits.
 typedef unsigned char Element;
 #define CS_MEAN (CS_ARITHMETIC == 4)
-#if CS_MEAN
+#if CS_MEAN && CS_COMPUTED
 typedef unsigned long long Sum;
+#elif CS_MEAN
+typedef unsigned Sum;
 #else
 typedef int Sum;
 #endif

@@ -28,7 +28,11 @@
 constexpr int V = CS_VECTOR;
 constexpr int PIXELS = CS_WIDE ? 1 : V;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
-constexpr int HELD = CS_ARITHMETIC == CS_FLOAT ? 1 : TAPS_D;  // depths of a row kept apart: integers round along H first
+#if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
+constexpr int HELD = TAPS_D;  // depths of a row kept apart: they round along H first
+#else
+constexpr int HELD = 1;
+#endif
 
 struct alignas(V * sizeof(Element)) Vector {
     Element e[V];
@@ -90,6 +94,9 @@ struct Elements {
 #if CS_ARITHMETIC != CS_COPY
     Weight w[PIXELS][TAPS_W];
 #endif
+#if CS_MEAN
+    Sum pixels[PIXELS];
+#endif
 
     __device__ Elements(const Geometry& g, const Axis& axis, Index thread, Index threads, Index elements)
         : first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), bits(axis.bits) {
@@ -112,6 +119,9 @@ struct Elements {
             window.share();
 #pragma unroll
             for (int k = 0; k < TAPS_W; ++k) w[c][k] = window.w[k];
+#endif
+#if CS_MEAN
+            pixels[c] = window.count;
 #endif
         }
     }
@@ -236,6 +246,9 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
                         column[d] = CS_AXES > 1 ? finish(window_h.sum(row), axis_h.bits) : row[0];
                     }
                     sums[c] = HELD > 1 ? finish(window_d.sum(column), axis_d.bits) : column[0];
+#if CS_MEAN
+                    sums[c] = mean(sums[c], mine.pixels[CS_WIDE ? 0 : c] * window_h.count * window_d.count);
+#endif
                 }
                 mine.store(to, sums);
             }

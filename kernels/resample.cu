@@ -53,8 +53,7 @@ extern "C" __global__ void CS_ENTRY(const Element* __restrict__ source, Element*
 #if CS_MEAN
         Sum pixels = 1;
         for (int d = 0; d < CS_AXES; ++d) pixels *= Sum(rows[d].count);
-        const Sum quotient = sum / pixels, rest = sum % pixels;
-        sum = quotient + (2 * rest > pixels || (2 * rest == pixels && (quotient & 1)) ? 1 : 0);
+        sum = mean(sum, pixels);
 #endif
         out[p.out] = narrow(sum);
     }

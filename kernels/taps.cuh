@@ -97,7 +97,9 @@ struct Computed {
 
     template <typename T>
     __device__ Weight stored(T w) const {
-#if CS_TYPE == CS_UINT8 && !CS_MEAN
+#if CS_MEAN
+        return w > T(0);  // every pixel counts once
+#elif CS_TYPE == CS_UINT8
         return quantised(w, axis->bits);
 #else
         return Weight(w);

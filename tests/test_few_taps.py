@@ -89,8 +89,22 @@ def wide_lanczos() -> Iterator[Call]:
                 yield Call(8, True, x, out, {"size": size, "mode": "lanczos", "antialias": True})
 
 
+def means() -> Iterator[Call]:
+    """Those of exact means: windows as long as the instance's, and shorter by one here and there."""
+    rng = np.random.default_rng(7)
+    for axes in (1, 2, 3):
+        for taps in (2, 4, 8)[: 3 if axes < 3 else 2]:
+            for channels, last, width in ((16, True, 7), (3, True, 16), (3, False, 7)):
+                size = (*(3, 2)[: axes - 1], width)
+                shape = (2, *((taps - 1) * n - n // 2 for n in size), channels)
+                x, out = np.moveaxis(cases.values(rng, shape, "uint8"), -1, 1), np.zeros((2, *size, channels), np.uint8)
+                x, out = (x, np.moveaxis(out, -1, 1)) if last else (x.copy(), np.moveaxis(out, -1, 1).copy())
+                launches.poison(out)
+                yield Call(taps, channels == 16, x, out, {"size": size, "mode": "area"})
+
+
 def everything() -> list[Call]:
-    return [*calls(), *wide_lanczos()]
+    return [*calls(), *wide_lanczos(), *means()]
 
 
 @pytest.fixture(scope="module")

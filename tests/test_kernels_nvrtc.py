@@ -7,22 +7,13 @@ import re
 import pytest
 
 from bench.sass import compiled
-from cupysample import _kernels, _launch, _tuning
+from cupysample import _kernels, _launch
 from cupysample._kernels import Defines
 
 pytestmark = pytest.mark.nvrtc
 
 ARCHITECTURES = ("sm_75", "sm_90", "sm_120")
 ALL_ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
-
-LOCAL_MEMORY: dict[tuple[str, Defines], tuple[int, str]] = {
-    ("band", _launch.band_defines(2, "bfloat16", threads, 8)): (
-        8,
-        "sm_75 converts bfloat16 by hand: one value of 2 bytes",
-    )
-    for threads in _tuning.BAND_THREADS
-}
-"""Instances that may use local memory: (bytes, reason)."""
 
 INSTANCES = _launch.instances()
 
@@ -43,13 +34,12 @@ def architectures(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def test_compiles_without_local_memory(kernel: str, defines: Defines, request: pytest.FixtureRequest) -> None:
     """No register spills, no arrays in local memory, no warning."""
     text = _kernels.source(kernel, defines)
-    allowed = LOCAL_MEMORY.get((kernel, defines), (0, ""))[0]
     for architecture in architectures(request):
         log = compile_log(text, architecture)
         assert "warning" not in log, log
         used = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
         assert used, log
-        assert max(map(int, used.groups())) <= allowed, f"{architecture}: {used[0]}"
+        assert max(map(int, used.groups())) == 0, f"{architecture}: {used[0]}"
 
 
 def test_errors_name_the_file_and_line() -> None:
