@@ -58,7 +58,7 @@ class Prediction(NamedTuple):
 def predict(workload: Workload) -> Prediction | None:
     """None for the general kernels, which nobody needs to predict."""
     plan, made = launch(workload)
-    counters = {"few_taps": few_taps, "band": band}
+    counters = {"few_taps": few_taps, "band": band, "band_integer": band_integer}
     if made.kernel not in counters:
         return None
     code = sass(made.kernel, made.defines)
@@ -172,6 +172,34 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
         / max(-(-plan.axes[max(last - 1, 0)].n_out // (made.grid[1] * rows)), 1)
     )
     return float((sums + filters + rest) / (pixels * width * rows))
+
+
+def band_integer(code: Sass, plan: Plan, made: Launch) -> float:
+    """What a thread does for four source rows at a time, shared among the outputs of a group."""
+    defines, share = dict(made.defines), made.geometry["share"][0]
+    threads, elements = int(defines["CS_THREADS"]), int(defines["CS_ELEMENTS"])
+    rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
+    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
+    taps = sorted((loop for loop in innermost if _shared_reads(code, loop)), key=lambda loop: loop.head)
+    taps = taps[:elements] if share["packed"] else taps[elements:]  # unrolled
+    rows_at_once = (
+        4 if plan.arithmetic == "fixed" else 1
+    )  # a read of shared memory gives one row of four pixels, or four rows
+    each_read = sum((loop.latch - loop.head + 1) / _shared_reads(code, loop) for loop in taps) / elements * rows_at_once
+    around = [loop for loop in code.loops if all(loop.holds(each) for each in taps)]  # parts, rows, depths, groups …
+    each_four = code.shortest(around[1].head, around[1].latch, _loads)
+    each_group = code.shortest(around[3].head, around[3].latch, lambda each: each.stores > 0)
+    last = len(plan.axes) - 1
+    counts = [float(axis.taps().count.mean()) for axis in plan.axes]
+    union = (rows - 1) * plan.axes[-2].n_in / plan.axes[-2].n_out + counts[-2] if last > 0 else rows
+    reads = counts[-1] if plan.arithmetic != "fixed" else (counts[-1] + 1.5 + 3) // 4
+    used = -(-pixels * width // threads)
+    fours = -(-int(union) // 4) * (counts[0] if last > 1 else 1)
+    return float(threads * (fours * (each_four + used * each_read * reads) + each_group) / (pixels * width * rows))
+
+
+def _shared_reads(code: Sass, loop: Loop) -> int:
+    return sum(each.text.startswith("LDS") for each in code.instructions[loop.head : loop.latch + 1])
 
 
 def _products(code: Sass, loop: Loop) -> int:

@@ -23,7 +23,9 @@ from cupysample._tuning import (
     BAND_DEPTHS,
     BAND_ELEMENTS,
     BAND_GROUPS,
+    BAND_INTEGERS,
     BAND_ROWS,
+    BAND_SHRINKS,
     BAND_SPLIT_ROWS,
     BAND_THREADS,
     BLOCK,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
 FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
+PLAIN, PAIRS = 0, -1
+"""Kinds of tables; the others are numbers of taps."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
 MEAN_PIXELS = 1 << 24
@@ -153,7 +157,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
     for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
         entry = geometry["axis"][0, d]
         if tabulated:
-            entry["left"], entry["count"], entry["weight"] = table(axis, made.windows)
+            entry["left"], entry["count"], entry["weight"] = table(axis, made.tables[d])
         entry["n_in"], entry["n_out"] = axis.n_in, axis.n_out
         entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
         entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
@@ -174,14 +178,14 @@ class Share(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A launch but for the numbers of the view; ``windows``: as of ``table_arrays``."""
+    """A launch but for the numbers of the view; ``tables``: the kind of each axis, as of ``table_arrays``."""
 
     kernel: str
     defines: Defines
     grid: tuple[int, int, int]
     threads: int = BLOCK
     share: Share = Share()
-    windows: int = 0
+    tables: tuple[int, ...] = (PLAIN, PLAIN, PLAIN)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -238,7 +242,9 @@ def _index(small: bool) -> str:
 def few_taps(plan: Plan, view: View) -> Made | None:
     """kernels/few_taps.cu, or None where rows have too many taps or offsets are too large for it."""
     taps = _taps(plan)
-    if taps is None or taps > most_taps(len(plan.axes), plan.arithmetic) or not _rows_suit(plan, view):
+    if taps is None or taps > most_taps(len(plan.axes), plan.arithmetic) or not _offsets_fit(plan, view):
+        return None
+    if not _is_regular(view):
         return None
     wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, taps, wide=True))
     elements = vector(len(plan.axes), view.dtype, taps, wide)
@@ -251,7 +257,9 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
     grid = _grid(-(-across // BLOCK), -(-rows // run_rows), -(-depths // run_depths))
     defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
-    return Made("few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)), taps)
+    return Made(
+        "few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)), (taps,) * len(plan.axes)
+    )
 
 
 def _planes(view: View) -> tuple[int, int, int]:
@@ -313,13 +321,18 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
     )
 
 
-def _rows_suit(plan: Plan, view: View) -> bool:
-    """Whether offsets inside a row in bytes fit an int, and elements of a row of out are one stride apart."""
-    axis, inner = view.axes[-1], view.inner
-    source = (plan.axes[-1].n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
+def _offsets_fit(plan: Plan, view: View) -> bool:
+    """Whether offsets inside a row, in bytes, and the number of its elements fit an int."""
+    axis, inner, n_in = view.axes[-1], view.inner, plan.axes[-1].n_in
+    source = (n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
     out = (axis.extent - 1) * abs(axis.out_stride) + (inner.extent - 1) * abs(inner.out_stride)
-    regular = 1 in (axis.extent, inner.extent) or axis.out_stride == inner.extent * inner.out_stride
-    return regular and max(source * view.itemsize, out, axis.extent * inner.extent) < _indices()
+    return max(max(source, out) * view.itemsize, max(n_in, axis.extent) * inner.extent) < _indices()
+
+
+def _is_regular(view: View) -> bool:
+    """Whether elements of a row of out are one stride apart."""
+    axis, inner = view.axes[-1], view.inner
+    return 1 in (axis.extent, inner.extent) or axis.out_stride == inner.extent * inner.out_stride
 
 
 def _is_packed(plan: Plan, view: View, elements: int) -> bool:
@@ -359,24 +372,27 @@ def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: in
 
 
 def band(plan: Plan, view: View) -> Made | None:
-    """kernels/band.cu, or None for what rounds in another order, and where offsets are too large for it."""
+    """kernels/band.cu, or band_integer.cu for what rounds axis by axis; None where offsets are too large for them."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
-    reach = (axis.n_in - 1) * abs(dim.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
-    if (
-        plan.arithmetic not in SEPARABLE
-        or max(reach * view.itemsize, max(axis.n_in, dim.extent) * inner.extent) >= _indices()
-    ):
+    if not _offsets_fit(plan, view):
         return None
-    row = axis.n_in * inner.extent
-    threads, columns = next((t, v) for t, v in band_shapes(view.dtype) if row <= 1.5 * t * v or t == BAND_THREADS[-1])
-    elements = min(columns, _neighbours(view.dtype))
+    separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
+    shapes = band_shapes(view.dtype, plan.arithmetic)
+    threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
+    elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
     channels = min(inner.extent, BAND_CHANNELS)
     if channels < inner.extent or (channels > 1 and dim.source_stride != channels * inner.source_stride):
         channels = min(1 << (channels - 1).bit_length(), BAND_CHANNELS)  # divides the threads
+    if plan.arithmetic == "fixed":  # whose windows are whole
+        longest = int(axis.taps().count.max()) + elements
+        channels = channels if longest * channels <= threads * columns else 1
+        if longest > threads * columns:
+            return None
     packed = elements > 1 and _source_is_aligned(plan, view, channels, elements)
     planes, rows, depths = _planes(view)
-    for splits in _splits(plan, threads // max(channels, WARP)):
-        pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1)
+    most = threads * (columns if separable else _band_elements(len(plan.axes), view.dtype))
+    for splits in _splits(plan, threads // max(channels, WARP) if separable else 1):
+        pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1, most)
         across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
         if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
             break
@@ -389,7 +405,19 @@ def band(plan: Plan, view: View) -> Made | None:
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
     defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns)
-    return Made("band", defines, grid, threads, Share(packed, pixels, channels, group, splits))
+    share, tables = Share(packed, pixels, channels, group, splits), [PLAIN] * len(plan.axes)
+    if plan.arithmetic == "fixed":
+        tables[-1] = PAIRS
+    return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tuple(tables))
+
+
+def _band_kernel(arithmetic: str) -> str:
+    return "band" if arithmetic in SEPARABLE else "band_integer"
+
+
+def _band_elements(axes: int, dtype: str) -> int:
+    """Elements of out of a thread of kernels/band_integer.cu."""
+    return BAND_INTEGERS // (2 if axes > 2 or DTYPES[dtype].accumulate == "float64" else 1)
 
 
 def _splits(plan: Plan, most: int) -> list[int]:
@@ -398,15 +426,19 @@ def _splits(plan: Plan, most: int) -> list[int]:
     return [splits for splits in (1, 2, 4, 8) if splits == 1 or splits <= min(most, taps // BAND_SPLIT_ROWS)]
 
 
-def band_shapes(dtype: str) -> list[tuple[int, int]]:
+def band_shapes(dtype: str, arithmetic: str) -> list[tuple[int, int]]:
     """(threads, columns of a thread) of the instances, for rows from short to long."""
-    short, long = BAND_THREADS
-    return [(short, 1), (short, _neighbours(dtype)), (long, 2 if dtype == "float64" else BAND_COLUMNS)]
+    short, middle, long = BAND_THREADS
+    neighbours = _neighbours(dtype, arithmetic)
+    if arithmetic not in SEPARABLE:
+        return [(short, neighbours), (middle, neighbours)]
+    return [(short, 1), (short, neighbours), (long, BAND_COLUMNS if dtype == "float32" else neighbours)]
 
 
-def _neighbours(dtype: str) -> int:
-    """Elements of a vector of kernels/band.cu."""
-    return min(VECTOR_BYTES // _itemsize(dtype), BAND_COLUMNS)
+def _neighbours(dtype: str, arithmetic: str) -> int:
+    """Elements that a thread of these kernels reads at once."""
+    vector = VECTOR_BYTES // _itemsize(dtype)
+    return min(vector, BAND_COLUMNS) if arithmetic in SEPARABLE else vector
 
 
 def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: int) -> Defines:
@@ -415,30 +447,31 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
         *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_THREADS", str(threads)),
         ("CS_COLUMNS", str(columns)),
-        ("CS_VECTOR", str(min(columns, _neighbours(dtype)))),
+        ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
         ("CS_ROWS", str(BAND_ROWS)),
+        *([] if arithmetic in SEPARABLE else [("CS_ELEMENTS", str(_band_elements(axes, dtype)))]),
     )
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
-    """Whether kernels/band.cu takes fewer instructions than few_taps.cu: see ``BAND_ELEMENTS``."""
-    row, inner = plan.axes[-1], view.inner.extent
-    gathers = ("CS_WIDE", "0") in made.defines and made.windows == _TAPS[-1]
-    shrink = all(axis.n_in > axis.n_out for axis in plan.axes[-2:])
-    return gathers and shrink and _itemsize(view.dtype) == 2 and row.n_in * inner >= BAND_ELEMENTS
+    """Whether band.cu or band_integer.cu takes fewer instructions than few_taps.cu: see ``BAND_ELEMENTS``."""
+    least = {"float16": 1.0, "bfloat16": 1.0, "uint8": BAND_SHRINKS}.get(view.dtype, math.inf)
+    gathers = ("CS_WIDE", "0") in made.defines and made.tables[0] == _TAPS[-1]
+    shrink = all(axis.n_in > least * axis.n_out for axis in plan.axes[-2:])
+    return gathers and shrink and plan.axes[-1].n_in * view.inner.extent >= BAND_ELEMENTS
 
 
-def _tile(axis: Axis, channels: int, window: int, aligned: int) -> int:
-    """The pixels of a tile: as many as read at most ``window`` elements, and are no more themselves; or one.
+def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> int:
+    """The pixels of a tile: as many as read at most ``window`` elements, and are at most so many themselves; or one.
 
     A window begins at a multiple of ``aligned`` elements.
     """
     taps = axis.taps()
     begin, end = taps.left, taps.left + taps.count
-    if axis.n_out * channels <= window and int(begin[0]) == 0 and int(end[-1]) * channels <= window:
+    if axis.n_out * channels <= most and int(begin[0]) == 0 and int(end[-1]) * channels <= window:
         return axis.n_out
     window -= aligned - 1
-    pixels = min(axis.n_out, max(window // channels, 1))
+    pixels = min(axis.n_out, max(min(window, most) // channels, 1))
     while pixels > 1:
         widest = int((end[pixels - 1 :] - begin[: axis.n_out - pixels + 1]).max()) * channels
         if widest <= window:
@@ -487,9 +520,8 @@ def _instances() -> Iterator[tuple[str, Defines]]:
                 for wide in (False, True):
                     if taps <= most_taps(axes, arithmetic):
                         yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
-            if arithmetic in SEPARABLE:
-                for threads, columns in band_shapes(dtype):
-                    yield "band", band_defines(axes, dtype, arithmetic, threads, columns)
+            for threads, columns in band_shapes(dtype, arithmetic):
+                yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns)
 
 
 def has_table(axis: Axis) -> bool:
@@ -497,23 +529,35 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
-def table_arrays(axis: Axis, windows: int) -> tuple[NDArray[Any], ...]:
+def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as the kernels read it.
 
-    windows:  0 for left, count and weight, where weight k of neighbouring rows are neighbours; else for one array of
-              kernels/few_taps.cu's ``Window`` with so many places.
+    kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
+           kernels/band_integer.cu's ``Pairs``; else for one array of kernels/few_taps.cu's ``Window`` of so many places.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
     assert weight is not None
-    if not windows:
-        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(weight.T)
-    table = np.zeros(axis.n_out, _window_dtype(windows, weight.dtype))
+    if kind == PAIRS:
+        weight = _pairs(taps.left, taps.count, weight)
+    if kind in (PLAIN, PAIRS):
+        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
+    table = np.zeros(axis.n_out, _window_dtype(kind, weight.dtype))
     table["left"], table["count"] = taps.left, taps.count
-    k = np.arange(windows) - (windows - taps.count[:, None])  # tap of each place: the last are taken
+    k = np.arange(kind) - (kind - taps.count[:, None])  # tap of each place: the last are taken
     inside = k >= 0
     table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
     return (table,)
+
+
+def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
+    """(rows, words, 4): the weights of four pixels, the first of which is ``left`` rounded down to a multiple of 4."""
+    words = int((left % 4 + count).max() + 3) // 4
+    k = np.arange(4 * words) - left[:, None] % 4
+    inside = (k >= 0) & (k < count[:, None])
+    found = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
+    assert np.abs(found).max() < 1 << 15
+    return found.astype(np.int16).reshape(len(left), words, 4)
 
 
 def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:

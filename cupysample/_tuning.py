@@ -41,13 +41,25 @@ Counted: at 2x a run of 16 rows reads 9 source rows where 8 would do, a run of 8
 where the launch would not fill a large GPU. Predicted, not measured.
 """
 
-BAND_THREADS = (64, 256)
-"""kernels/band.cu: threads of a block; each reads 16 bytes of a row, or in the shortest rows one element."""
+BAND_THREADS = (64, 128, 256)
+"""Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
+rows of floats, 2 of 128 registers. Each reads 16 bytes of a row, of floats up to 32, or in the shortest rows one element.
+"""
 
 BAND_COLUMNS = 8
 """kernels/band.cu: columns of a thread of a large block, half as many of doubles: 32 sums in registers, 36 KiB of a block's.
 
 Counted, float32, lanczos 1/2: 129 instructions an output, with 4 columns 153.
+"""
+
+BAND_INTEGERS = 4
+"""kernels/band_integer.cu: elements of out of a thread, at most; half as many in 3-D and where sums are doubles.
+
+Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elements and rows of a group, 256 threads:
+
+    4 and 4: 307 137     4 and 8: 266 116, spills     2 and 4: 337 158     2 and 8: 297 135
+
+128 threads of more registers, 4 and 4: 293 131.
 """
 
 BAND_ELEMENTS = 320
@@ -59,6 +71,13 @@ Counted for sm_90, instructions an output at 1/2, few_taps.cu and band.cu; the b
     float16 bilinear, 4 taps    78 107    78 92     78 62     78 93     78 79     78 62
     float16 bicubic, 8 taps     143 149   143 131   143 89    143 131   143 110   143 89
     float32 bicubic, 8 taps     126 110   126 177   126 144   126 138   126 115   126 93
+"""
+
+BAND_SHRINKS = 3.0
+"""How often smaller, at least, along H and W, out has to be for the same of uint8.
+
+Counted, few_taps.cu and band_integer.cu: bilinear antialias 1/4 (8 taps) 228 162, bicubic antialias 1/2 (8 taps) 130 131,
+bilinear antialias 1/2 (4 taps) 79 86; the budgets are 124, 36 and 36.
 """
 
 BAND_SPLIT_ROWS = 8

@@ -29,185 +29,56 @@
 #include "coordinates.cuh"
 #include "arithmetic.cuh"
 #include "taps.cuh"
-
-constexpr int V = CS_COLUMNS, ROWS = CS_ROWS, COLUMNS = CS_THREADS * V;
-constexpr int NEIGHBOURS = CS_VECTOR, VECTORS = V / NEIGHBOURS;
-
-constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
-
-// A thread's elements of a source row: vectors of neighbours, or one by one.
-constexpr int WORDS = (NEIGHBOURS * sizeof(Element) + 3) / 4;  // a lone element is never packed
-struct alignas(4 * WORDS) Neighbours {
-    unsigned words[WORDS];  // not elements: these would be taken apart as soon as they are read
-};
-struct Packed {
-    Neighbours vector[VECTORS];
-
-    __device__ Sum operator[](int c) const {
-        Element e;
-        memcpy(&e, (const char*)vector + c * sizeof(Element), sizeof(Element));
-        return widen(e);
-    }
-};
-struct Apart {
-    Element element[V];
-
-    __device__ Sum operator[](int c) const { return widen(element[c]); }
-};
-
-// A number for each row of a group.
-template <typename T>
-struct alignas(16) Rows {
-    T of[ROWS];
-};
+#include "band.cuh"
 
 // Where a column lies in shared memory: one place in nine stays empty, so that columns a power of two apart lie in
 // different banks.
 __device__ inline Index place(Index column) { return column + (column >> 3); }
 
-// The weight of a row that is outside of a window. Floats skip it: a weight of zero would make NaN of infinity.
-#if CS_MEAN
-__device__ inline Weight outside() { return 0; }
-__device__ inline bool inside(Weight) { return true; }
-#else
-__device__ inline Weight outside() { return Weight(nan("")); }
-__device__ inline bool inside(Weight w) { return w == w; }
-#endif
-
-// Addresses are a pointer and an offset in bytes: two instructions each, where an index into a pointer takes four.
-__device__ inline const Element* moved(const Element* p, long long bytes) { return (const Element*)((const char*)p + bytes); }
-__device__ inline Element* moved(Element* p, long long bytes) { return (Element*)((char*)p + bytes); }
-__device__ inline long long bytes(long long elements) { return elements * (long long)sizeof(Element); }
-
-__device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
-__device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
-
-// A part of a row of out, and the window of the source row that it reads: `extent` elements, [pixel][g.channels], from
-// `begin` elements before its first pixel, so that vectors are aligned.
-struct Tile {
-    Index i, pixels, channel, channels;  // of out; where g.channels are more than are left, some are nobody's
-    Index pixel, begin, extent;          // of source
-
-    __device__ Tile(const Geometry& g, const Axis& axis, Index number) {
-        const Index all = Index(g.inner.extent), width = Index(g.channels), channel_blocks = (all - 1) / width + 1;
-        const Index block = number / channel_blocks;
-        i = block * Index(g.pixels);
-        pixels = at_most(Index(axis.n_out) - i, Index(g.pixels));
-        channel = (number - block * channel_blocks) * width;
-        channels = at_most(all - channel, width);
-        const Row first(axis, i), last(axis, i + pixels - 1);
-        pixel = first.left;
-        begin = g.packed && all == width ? pixel * width % NEIGHBOURS : 0;
-        extent = begin + (last.left + last.count - pixel) * width;
-    }
-};
-
-// A thread's columns of a part of the window, which begins at element `part`, and where they lie in a source row: runs of
-// neighbours, `step` columns apart.
-struct Columns {
-    Index first, step;
-    Index from, stride;  // bytes
-    Index count;         // of runs
-
-    __device__ Columns(const Geometry& g, const Axis& axis, const Tile& tile, Index lane, Index lanes, Index part)
-        : first(lane), step(lanes) {
-        if (g.packed) {
-            first *= NEIGHBOURS;
-            step *= NEIGHBOURS;
-        }
-        const Index width = Index(g.channels), e = first + part - tile.begin;
-        const Index unit = Index(g.inner.extent == 1 ? axis.source_stride : g.inner.source_stride);
-        // Before the tile's first pixel there is another: only dense rows have a `begin`.
-        const Index p = e < 0 ? 0 : quotient(e, width), channel = e - p * width;
-        from = (tile.pixel + p) * Index(axis.source_stride) + (tile.channel + channel) * unit;
-        from *= Index(sizeof(Element));
-        // If rows have gaps, a step leads to the same channel of another pixel.
-        stride = axis.source_stride == width * unit ? step * unit : quotient(step, width) * Index(axis.source_stride);
-        stride *= Index(sizeof(Element));
-        const Index left = at_most(tile.extent - part, lanes * V) - first;
-        count = left <= 0 || channel >= tile.channels ? 0 : at_most((left - 1) / step + 1, V);
-    }
-
-    __device__ Index column(const Geometry& g, int c) const {
-        return g.packed ? first + c / NEIGHBOURS * step + c % NEIGHBOURS : first + c * step;
-    }
-
-    __device__ void read(const Element* __restrict__ row, Packed& x) const {
+// Add one row to the sums of a group's rows, and read the one after the next instead if there are more.
+template <typename Read>
+__device__ inline void add(const Columns& mine, Read& x, const Element* __restrict__& row, long long stride, bool more,
+                           const Rows<Weight>& w, Sum (&sums)[ROWS][V]) {
+    constexpr int AT_ONCE = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
+    Sum wide[V];
 #pragma unroll
-        for (int c = 0; c < VECTORS; ++c) {
-            x.vector[c] = *(const Neighbours*)row;
-            row = moved(row, c + 1 < count ? stride : 0);  // beyond the window, the last one again
-        }
-    }
-    __device__ void read(const Element* __restrict__ row, Apart& x) const {
+    for (int c = 0; c < V; ++c) wide[c] = widen(x[c]);
+    row = moved(row, stride);
+    if (more) mine.read(row, x);
 #pragma unroll
-        for (int c = 0; c < V; ++c) {
-            x.element[c] = *row;
-            row = moved(row, c + 1 < count ? stride : 0);  // beyond the window, the last one again
-        }
-    }
+    for (int b = 0; b < V; b += AT_ONCE)
+#pragma unroll
+        for (int a = 0; a < ROWS; ++a)
+            if (inside(w.of[a]))
+#pragma unroll
+                for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
+}
 
-    // Add source rows `begin`, `begin` + `step` … of a chunk, `stride` bytes apart, to the sums of a group's rows: two rows of
-    // vectors are on their way while one is added, of elements there are enough in a row.
-    __device__ void add_vectors(const Element* __restrict__ row, long long stride, Index begin, Index past, Index step,
-                                const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) const {
-        if (begin >= past || count == 0) return;
-        Packed even, odd = {};
-        read(row, even);
-        row = moved(row, stride);
-        if (begin + step < past) read(row, odd);
+// Add source rows `begin`, `begin` + `step` … of a chunk, `stride` bytes apart: two rows of vectors are on their way while one
+// is added, of elements there are enough in a row.
+__device__ inline void add_vectors(const Columns& mine, const Element* __restrict__ row, long long stride, Index begin,
+                                   Index past, Index step, const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
+    if (begin >= past || mine.count == 0) return;
+    Packed even, odd = {};
+    mine.read(row, even);
+    row = moved(row, stride);
+    if (begin + step < past) mine.read(row, odd);
 #pragma unroll 1
-        for (Index i = begin;; i += step) {
-            add(even, row, stride, i + 2 * step < past, weights[i], sums);
-            if ((i += step) >= past) return;
-            add(odd, row, stride, i + 2 * step < past, weights[i], sums);
-            if (i + step >= past) return;
-        }
+    for (Index i = begin;; i += step) {
+        add(mine, even, row, stride, i + 2 * step < past, weights[i], sums);
+        if ((i += step) >= past) return;
+        add(mine, odd, row, stride, i + 2 * step < past, weights[i], sums);
+        if (i + step >= past) return;
     }
-    __device__ void add_elements(const Element* __restrict__ row, long long stride, Index begin, Index past, Index step,
-                                 const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) const {
-        if (count == 0) return;
+}
+__device__ inline void add_elements(const Columns& mine, const Element* __restrict__ row, long long stride, Index begin,
+                                    Index past, Index step, const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
+    if (mine.count == 0) return;
 #pragma unroll 1
-        for (Index i = begin; i < past; i += step, row = moved(row, stride)) {
-            Apart x;
-            read(row, x);
-            add(x, row, 0, false, weights[i], sums);
-        }
-    }
-
-    // Add one row, and read the one after the next instead if there are more.
-    template <typename Read>
-    __device__ void add(Read& x, const Element* __restrict__& row, long long stride, bool more, const Rows<Weight>& w,
-                        Sum (&sums)[ROWS][V]) const {
-        constexpr int AT_ONCE = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
-        Sum wide[V];
-#pragma unroll
-        for (int c = 0; c < V; ++c) wide[c] = x[c];
-        row = moved(row, stride);
-        if (more) read(row, x);
-#pragma unroll
-        for (int b = 0; b < V; b += AT_ONCE)
-#pragma unroll
-            for (int a = 0; a < ROWS; ++a)
-                if (inside(w.of[a]))
-#pragma unroll
-                    for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
-    }
-};
-
-// The weights of source rows j … j + CHUNK - 1, times w_d, for rows r … r + rows - 1; in 1-D each has itself as its only tap.
-__device__ inline void weigh(const Axis& axis, Index r, Index rows, Index j, Index past, Weight w_d, Rows<Weight>* weights) {
-#pragma unroll 1
-    for (Index e = Index(threadIdx.x); e < at_most(past - j, CHUNK) * ROWS; e += CS_THREADS) {
-        const Index i = e / ROWS, a = e % ROWS;
-        Weight w = outside();
-        if (CS_AXES > 1 && a < rows) {
-            const Row row(axis, r + a);
-            const Index k = j + i - row.left;
-            if (k >= 0 && k < row.count) w = w_d * row.weight(k);
-        }
-        if (CS_AXES == 1 && j + i == r + a) w = w_d;
-        weights[i].of[a] = w;
+    for (Index i = begin; i < past; i += step, row = moved(row, stride)) {
+        Apart x;
+        mine.read(row, x);
+        add(mine, x, row, 0, false, weights[i], sums);
     }
 }
 
@@ -216,50 +87,37 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
     __shared__ Rows<Sum> window[COLUMNS + COLUMNS / 8];
     __shared__ Rows<Weight> weights[CHUNK];
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
-    const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
-    const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
-    const Run height((Index(rows.extent) - 1) / Index(g.rows) + 1, gridDim.y, blockIdx.y);  // of groups
-    const Index r_begin = height.begin * Index(g.rows), r_end = at_most(height.end * Index(g.rows), Index(rows.extent));
-    const Run depth(CS_AXES > 2 ? Index(axis_d.n_out) : 1, gridDim.z, blockIdx.z);
-    const unsigned tiles = unsigned((axis.n_out - 1) / g.pixels + 1) * unsigned((g.inner.extent - 1) / g.channels + 1);
+    const Walk walk(g);
     const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / splits, whole = lanes * V;
     const Index split = Index(threadIdx.x) / lanes, lane = Index(threadIdx.x) - split * lanes;
-    const unsigned total = tiles * unsigned(planes.extent) * unsigned(g.outer[0].extent);
 
-    for (unsigned t = blockIdx.x; t < total; t += gridDim.x) {
-        const unsigned plane = t / tiles, outer = plane / unsigned(planes.extent);
-        const long long p0 = outer, p1 = plane - outer * unsigned(planes.extent);
-        const Tile tile(g, axis, Index(t - plane * tiles));
-        const Element* const x = source + p0 * g.outer[0].source_stride + p1 * planes.source_stride;
-        Element* const y = out + p0 * g.outer[0].out_stride + p1 * planes.out_stride + tile.i * axis.out_stride +
-                           tile.channel * g.inner.out_stride;
+    for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
+        const Tile tile(g, axis, walk, t);
         Columns mine(g, axis, tile, lane, lanes, 0);
 
-        for (Index z = depth.begin; z < depth.end; ++z) {
+        for (Index z = walk.depths.begin; z < walk.depths.end; ++z) {
             const Index d_begin = CS_AXES > 2 ? axis_d.left[z] : 0, d_count = CS_AXES > 2 ? axis_d.count[z] : 1;
-            for (Index r = r_begin; r < r_end; r += Index(g.rows)) {
-                const Index group = at_most(r_end - r, Index(g.rows)), bottom = r + group - 1;
-                const Index begin = CS_AXES > 1 ? axis_h.left[r] : r;
-                const Index end = CS_AXES > 1 ? axis_h.left[bottom] + axis_h.count[bottom] : bottom + 1;
+            for (Index r = walk.begin; r < walk.past; r += Index(g.rows)) {
+                const Walk::Group group = walk.group(g, r);
                 Sum carried[ROWS] = {};  // from part to part: then a tile is one pixel, and a thread has one element of it
                 for (Index part = 0; part < tile.extent || part == 0; part += whole) {
                     if (tile.extent > whole) mine = Columns(g, axis, tile, lane, lanes, part);
                     Sum column[ROWS][V] = {};
                     for (Index d = 0; d < d_count; ++d) {
-                        const Element* row = moved(x, bytes((begin + split) * rows.source_stride +
-                                                            (CS_AXES > 2 ? (d_begin + d) * axis_d.source_stride : 0)));
+                        const Element* row = moved(source + tile.source, bytes((group.begin + split) * walk.rows.source_stride));
                         row = moved(row, mine.from);
+                        if (CS_AXES > 2) row += (d_begin + d) * axis_d.source_stride;
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
-                        for (Index j = begin; j < end; j += CHUNK) {
+                        for (Index j = group.begin; j < group.end; j += CHUNK) {
                             __syncthreads();  // nobody reads the weights of the chunk before
-                            weigh(axis_h, r, group, j, end, w_d, weights);
+                            weigh(axis_h, group, j, group.end, w_d, weights);
                             __syncthreads();
-                            const Index past = at_most(end - j, CHUNK);
+                            const Index past = at_most(group.end - j, CHUNK);
                             if (g.packed)
-                                mine.add_vectors(row, bytes(splits * rows.source_stride), split, past, splits, weights, column);
+                                add_vectors(mine, row, bytes(splits * walk.rows.source_stride), split, past, splits, weights, column);
                             else
-                                mine.add_elements(row, bytes(splits * rows.source_stride), split, past, splits, weights, column);
-                            row = moved(row, bytes(CHUNK * rows.source_stride));
+                                add_elements(mine, row, bytes(splits * walk.rows.source_stride), split, past, splits, weights, column);
+                            row = moved(row, bytes(CHUNK * walk.rows.source_stride));
                         }
                     }
                     __syncthreads();  // nobody reads the sums of the part before
@@ -284,7 +142,14 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
                         __syncthreads();
                     }
 
-                    Element* const to = moved(y, bytes(r * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
+#if CS_MEAN
+                    Index pixels[ROWS];
+#pragma unroll
+                    for (int a = 0; a < ROWS; ++a)
+                        pixels[a] = CS_AXES > 1 && a < group.rows ? d_count * axis_h.count[group.first + a] : d_count;
+#endif
+                    Element* to = out + tile.out + group.first * walk.rows.out_stride;
+                    if (CS_AXES > 2) to += z * axis_d.out_stride;
                     for (Index e = Index(threadIdx.x); e < tile.pixels * width; e += CS_THREADS) {
                         const Index p = quotient(e, width), channel = e - p * width;
                         if (channel >= tile.channels) continue;
@@ -315,12 +180,10 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
                         }
                         Element* here = moved(to, bytes(p * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
 #pragma unroll
-                        for (int a = 0; a < ROWS; ++a, here = moved(here, bytes(rows.out_stride)))
-                            if (a < group) {
+                        for (int a = 0; a < ROWS; ++a, here = moved(here, bytes(walk.rows.out_stride)))
+                            if (a < group.rows) {
 #if CS_MEAN
-                                Index pixels = row.count * (CS_AXES > 1 ? axis_h.count[r + a] : 1);
-                                if (CS_AXES > 2) pixels *= d_count;
-                                sums[a] = mean(sums[a], Sum(pixels));
+                                sums[a] = mean(sums[a], Sum(row.count * pixels[a]));
 #endif
                                 *here = narrow(sums[a]);
                             }

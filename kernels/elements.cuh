@@ -121,3 +121,8 @@ __device__ inline Element narrow(Sum x) {
 #undef CS_SATURATE
 }
 #endif
+
+// Addresses are a pointer and an offset in bytes: two instructions each, where an index into a pointer takes four.
+__device__ inline const Element* moved(const Element* p, long long bytes) { return (const Element*)((const char*)p + bytes); }
+__device__ inline Element* moved(Element* p, long long bytes) { return (Element*)((char*)p + bytes); }
+__device__ inline long long bytes(long long elements) { return elements * (long long)sizeof(Element); }

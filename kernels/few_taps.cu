@@ -79,11 +79,6 @@ struct alignas(16) Window {
     __device__ Index at(int k) const { return left + (k > N - count ? k - (N - count) : 0); }
 };
 
-// Addresses are a pointer and an offset in bytes: two instructions each, where an index into a pointer takes four.
-__device__ inline const Element* moved(const Element* p, long long bytes) { return (const Element*)((const char*)p + bytes); }
-__device__ inline Element* moved(Element* p, long long bytes) { return (Element*)((char*)p + bytes); }
-__device__ inline long long bytes(long long elements) { return elements * (long long)sizeof(Element); }
-
 // A thread's elements of a row: where they lie in out, and what they read of a source row.
 struct Elements {
     Index first, step, past;  // numbers in the row of out

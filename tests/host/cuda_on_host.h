@@ -163,6 +163,12 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+// c + two products: of the 16-bit halves of a with the lower (upper) two bytes of b, all signed.
+inline int __dp2a_lo(int a, int b, int c) {
+    return c + std::int16_t(a) * std::int8_t(b) + std::int16_t(a >> 16) * std::int8_t(b >> 8);
+}
+inline int __dp2a_hi(int a, int b, int c) { return __dp2a_lo(a, b >> 16, c); }
+
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
