@@ -23,10 +23,10 @@ from bench.test_workloads import check, our_call
 from bench.workloads import CPU_WORKLOADS, Workload
 
 ROUNDS = 15
-SHORTEST = 1e-3
-"""Seconds that are worth timing; shorter calls are repeated."""
-SLOW = 10
-"""Who takes so many times as long as we do is timed in one round."""
+SHORTEST = 1e-2
+"""Seconds that are worth timing; shorter calls are repeated, for after a pause the first takes longer."""
+SLOW = 0.5
+"""Seconds; who takes longer is timed once."""
 PAUSE = 5e-3
 """Seconds before each call: the threads of torch and OpenCV spin for a while after theirs, on the core that is needed."""
 
@@ -55,16 +55,24 @@ def seconds(call: Call, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
+def enough(call: Call) -> int:
+    """How often to repeat a call."""
+    repeats = 1
+    while repeats * seconds(call, repeats) < SHORTEST:
+        repeats *= 2
+    return repeats
+
+
 def rounds(ours: Call, theirs: dict[str, Call], n: int) -> tuple[list[float], dict[str, list[float]]]:
     """Our times, and the others' over ours."""
-    repeats = max(1, round(SHORTEST / min(seconds(ours, 1), seconds(ours, 1))))
+    repeats, others = enough(ours), {name: enough(call) for name, call in theirs.items()}
     mine: list[float] = []
     ratios: dict[str, list[float]] = {name: [] for name in theirs}
     for k in range(n):
         mine.append(seconds(ours, repeats))
         for name, call in theirs.items():
-            if k == 0 or median(ratios[name]) < SLOW:
-                ratios[name].append(seconds(call, repeats if k else 1) / mine[-1])
+            if k == 0 or ratios[name][0] * mine[0] < SLOW:
+                ratios[name].append(seconds(call, others[name]) / mine[-1])
     return mine, ratios
 
 

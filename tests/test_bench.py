@@ -336,10 +336,10 @@ def test_rounds_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return run
 
-    mine, ratios = numpy_bench.rounds(call("a", 0.0005), {"b": call("b", 0.001), "c": call("c", 1.0)}, 3)
-    assert "".join(log) == "aa" + "aabc" + "aabb" * 2
-    assert mine == pytest.approx([0.0005] * 3)
-    assert ratios == {"b": pytest.approx([2.0] * 3), "c": pytest.approx([2000.0])}
+    mine, ratios = numpy_bench.rounds(call("a", 0.004), {"b": call("b", 0.008), "c": call("c", 1.0)}, 3)
+    assert "".join(log) == "a" + "aa" + "aaaa" + "b" + "bb" + "c" + "aaaabbc" + "aaaabb" * 2
+    assert mine == pytest.approx([0.004] * 3)
+    assert ratios == {"b": pytest.approx([2.0] * 3), "c": pytest.approx([250.0])}
 
 
 def test_line() -> None:
