@@ -20,6 +20,7 @@ from cupysample import _arrays, _copies, _exact, _interpolate, _numpy, _plan, _r
 from cupysample._blocks import Choice
 from cupysample._program import Program
 from cupysample._sums import Slices, Way
+from cupysample._taps import fixed_point_bits
 from tests import bounds, cases, oracle
 from tests.cases import Case
 
@@ -336,6 +337,24 @@ def test_fixed_point_has_the_bits_of_integers() -> None:
             rows = [slice(0, n) for n in program.plan.size]
             expected = _exact.resample(program.plan, "uint8", x, rows)
             assert cupysample.interpolate(x, **case.arguments).tobytes() == expected.tobytes(), case
+    assert seen == {"float32", "float64"}
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_float32_serves_fixed_point_as_far_as_it_is_exact(mode: str) -> None:
+    """Its 24 bits hold the largest sum of 255 times weights, and the half that is added: counted from the weights."""
+    seen = set()
+    for n_out in (200, 150, 100, 80, 60, 50, 40, 30, 25, 20, 10, 5):
+        call = call_of(np.zeros((1, 1, 100, 100), np.uint8), size=(n_out, 100), mode=mode, antialias=True)
+        axis = call.plan.axes[0]
+        if axis.identity:
+            continue
+        weight, bits = axis.taps().weight, fixed_point_bits(axis)
+        assert weight is not None
+        largest = max(255 * sum(abs(w) for w in row) + 2 ** (bits - 1) for row in weight.tolist())
+        expected = "float32" if largest < 2**24 else "float64"
+        assert _sums._work_dtype(call.plan, "uint8").name == expected
+        seen.add(expected)
     assert seen == {"float32", "float64"}
 
 
