@@ -322,6 +322,15 @@ def test_cpu_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         report.main([str(path)])
 
 
+def test_the_readme_shows_the_newest_results_of_a_cpu() -> None:
+    newest = max((ROOT / "bench" / "results").glob("cpu-*.json"), key=report.date_of)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split(report.CPU_BEGIN)[1].split(report.CPU_END)[0].strip()
+    assert shown == report.cpu_table(Record(newest).read(), report.date_of(newest)).strip()
+    assert f"(bench/results/{newest.stem}.png)" in text
+    assert newest.with_suffix(".png").exists()
+
+
 def test_rounds_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short calls are repeated, slow others timed once, and ratios are those of a round."""
     now = [0.0]
