@@ -15,6 +15,7 @@ from bench.workloads import Workload
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--results", type=Path, help="a JSON file for the results; what it holds already is not run again")
+    parser.addoption("--cpu", type=Path, help="a JSON file for the results of test_numpy.py")
     parser.addoption("--stub", action="store_true", help="CuPy runs on a driver that does nothing: host times alone")
 
 
@@ -61,4 +62,15 @@ def results(request: pytest.FixtureRequest, machine: Machine, copy_gbps: float) 
     stub = {"driver": "a stub whose launches do nothing"} if request.config.getoption("--stub") else {}
     record.check(machine.facts() | stub)
     record.write(copy_gbps=round(copy_gbps, 1))
+    return record
+
+
+@pytest.fixture(scope="session")
+def cpu_results(request: pytest.FixtureRequest) -> Record | None:
+    """Where rows of NumPy are written, if anywhere."""
+    path = request.config.getoption("--cpu")
+    if path is None:
+        return None
+    record = Record(path)
+    record.check(machines.cpu_facts())
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import os
 import platform
 import sys
 import time
@@ -191,6 +192,30 @@ def versions() -> dict[str, str]:
     with contextlib.suppress(metadata.PackageNotFoundError):
         found["torch"] = metadata.version("torch")
     return found
+
+
+def cpu_facts() -> dict[str, Any]:
+    """The CPU as the machine names it, and who multiplies NumPy's matrices on it."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    blas: Any = np.show_config(mode="dicts")
+    library = blas["Build Dependencies"]["blas"]
+    found = versions()
+    for name in ("opencv-python-headless", "pillow", "scipy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return {
+        "device": f"{os.cpu_count()} cores of {model}",
+        "driver": f"{library['name']} {library['version']}",
+        "versions": found,
+        "commit": commit(),
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def here() -> Machine:

@@ -13,9 +13,11 @@ COMPILED = ("features", "features-bicubic", "photo", "volume", "audio")
 """Whose forward call in float32, contiguous, is also timed as ``torch.compile`` has it."""
 
 
-def peers(workload: Workload, machine: Machine, x: Any) -> Iterator[tuple[str, Call]]:
+def peers(
+    workload: Workload, machine: Machine, x: Any, makers: dict[str, Callable[[Workload, Machine, Any], Call | None]]
+) -> Iterator[tuple[str, Call]]:
     """(name, call) of everybody who accepts the call: each version has other cases, and other errors for the rest."""
-    for name, make in PEERS.items():
+    for name, make in makers.items():
         try:
             call = make(workload, machine, x)
             if call is not None:
@@ -114,4 +116,55 @@ PEERS: dict[str, Callable[[Workload, Machine, Any], Call | None]] = {
     "cupyx zoom": cupyx_zoom,
     "lanczos-triton": lanczos_triton,
     "CV-CUDA": cv_cuda,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On a CPU
+
+
+def opencv(workload: Workload, machine: Machine, x: Any) -> Call | None:
+    """OpenCV's ``resize`` of every plane; it has no antialias."""
+    names = {"nearest": "INTER_NEAREST", "bilinear": "INTER_LINEAR", "bicubic": "INTER_CUBIC", "area": "INTER_AREA"}
+    name = names.get(str(workload.arguments.get("mode")))
+    plain = workload.layout == "contiguous" and not workload.gradient and not workload.arguments.get("antialias")
+    if name is None or not plain or not isinstance(machine, Cpu):
+        return None
+    library = importlib.import_module("cv2")
+    planes, (height, width) = list(x.reshape(-1, *x.shape[2:])), workload.output_shape[2:]
+    method = getattr(library, name)
+    return lambda: [library.resize(plane, (width, height), interpolation=method) for plane in planes]
+
+
+def pillow(workload: Workload, machine: Machine, x: Any) -> Call | None:
+    """Pillow's ``resize`` of every plane; bilinear and bicubic antialias where they shrink, as lanczos does."""
+    names = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX", "lanczos": "LANCZOS"}
+    name, mode = names.get(str(workload.arguments.get("mode"))), {"float32": "F", "uint8": "L"}.get(workload.dtype)
+    plain = workload.layout == "contiguous" and not workload.gradient
+    if name is None or mode is None or not plain or not isinstance(machine, Cpu):
+        return None
+    library = importlib.import_module("PIL.Image")
+    images = [library.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:])]
+    (height, width), method = workload.output_shape[2:], getattr(library.Resampling, name)
+    return lambda: [image.resize((width, height), method) for image in images]
+
+
+def scipy_zoom(workload: Workload, machine: Machine, x: Any) -> Call | None:
+    """``scipy.ndimage.zoom`` with the same grid and order; it has no antialias and other borders."""
+    order = {"nearest": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 3}.get(
+        str(workload.arguments.get("mode"))
+    )
+    plain = workload.dtype == "float32" and not workload.gradient and not workload.arguments.get("antialias")
+    if order is None or not plain or not isinstance(machine, Cpu):
+        return None
+    zoom = importlib.import_module("scipy.ndimage").zoom
+    factors = [n_out / n_in for n_in, n_out in zip(workload.shape, workload.output_shape, strict=True)]
+    return lambda: zoom(x, factors, order=order, mode="grid-constant", grid_mode=True)
+
+
+CPU_PEERS: dict[str, Callable[[Workload, Machine, Any], Call | None]] = {
+    "torch": torch,
+    "OpenCV": opencv,
+    "Pillow": pillow,
+    "scipy zoom": scipy_zoom,
 }

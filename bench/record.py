@@ -3,6 +3,7 @@
 {"device", "driver", "versions", "commit", "copy_gbps",
  "rows":  [{"workload", "dtype", "layout", "direction", "time_us", "host_us", "gbps", "copy_fraction", "ratio"}],
  "sweep": [{"workload", "dtype", "layout", "constants", "time_us", "same_bits"}],
+ "cpu":   [{"workload", "dtype", "layout", "direction", "threads", "time_us", "ratio", "spread"}],
  "parts": {"tests/…": {"status", "seconds", "summary"}}}
 """
 

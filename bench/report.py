@@ -6,16 +6,20 @@ The tables are printed, and put between the marks of the README; the picture is 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.record import Record
+from bench.workloads import AVERAGED
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+CPU_BEGIN, CPU_END = "<!-- measured on a CPU -->", "<!-- /measured on a CPU -->"
 
 Row = dict[str, Any]
 
@@ -53,6 +57,68 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
     ]
 
 
+def cpu_table(results: dict[str, Any], date: str) -> str:
+    """NumPy's times with one thread and two, and the others' over them, in Markdown; geometric means at the end."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    peers = sorted({peer for row in results["cpu"] for peer in row["ratio"]} - {"torch"})
+    head = ["call", "dtype, layout", "us", "torch", *peers, "us, two threads", "torch", *peers]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for pair in cpu_pairs(results["cpu"]):
+        row = pair[0]
+        name = " ".join([row["workload"], "x".join(map(str, row["shape"])), row["direction"]]).removesuffix(" forward")
+        cells = [f"{row['dtype']}, {row['layout']}".removesuffix(", contiguous")]
+        for each in pair:
+            cells += [f"{each['time_us']:.0f}" if each["time_us"] >= 100 else f"{each['time_us']:.1f}"]
+            cells += [f"{each['ratio'][peer]:.2f}x" if peer in each["ratio"] else "" for peer in ("torch", *peers)]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    means = " and ".join(
+        f"{geometric_mean(pair[n]['ratio']['torch'] for pair in cpu_pairs(results['cpu'])[:AVERAGED]):.2f}x"
+        for n in range(2)
+    )
+    return (
+        f"{results['device']}, {date}; {results['driver']}; {versions}; commit {results['commit'][:12]}. Ratios are the "
+        "other's time over ours, medians of rounds in which they take turns; SciPy and Pillow have one thread.\n\n"
+        + "\n".join(lines)
+        + f"\n\nGeometric mean over torch of the first {AVERAGED}: {means} with one thread and two.\n"
+    )
+
+
+def cpu_pairs(rows: list[Row]) -> list[list[Row]]:
+    """The rows with one thread, each with that of two."""
+    keys = ("workload", "dtype", "layout", "direction")
+    ordered = {tuple(row[key] for key in keys): [row] for row in rows if row["threads"] == 1}
+    for row in rows:
+        if row["threads"] == 2:
+            ordered[tuple(row[key] for key in keys)].append(row)
+    return list(ordered.values())
+
+
+def cpu_picture(results: dict[str, Any], date: str) -> Image.Image:
+    """A bar for each call and number of threads, as long as the logarithm of torch's time over ours."""
+    pairs = cpu_pairs(results["cpu"])
+    image = Image.new("RGB", (WIDTH, (len(pairs) + 3) * LINE), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+
+    def at(ratio: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log2(min(max(ratio, 0.25), 32)) + 2) / 7
+
+    draw.text((8, 4), f"torch's time over NumPy's: {results['device']}, {date}", "black", font)
+    for ratio in (0.25, 0.5, 1, 2, 4, 8, 16, 32):
+        line = (at(ratio), LINE * 1.8, at(ratio), image.height - LINE)
+        draw.line(line, "black" if ratio == 1 else "#cccccc", 1)
+        draw.text((at(ratio) - 8, image.height - LINE + 2), f"{ratio:g}x", "#666666", font)
+    for n, pair in enumerate(pairs):
+        y = (n + 2) * LINE
+        name = " ".join(str(pair[0][key]) for key in ("workload", "dtype", "layout", "direction"))
+        draw.text((8, y), name, "black", font)
+        for row, color, top in zip(pair, ("#3b7dd8", "#7fb069"), (3, 10), strict=False):
+            ends = sorted((at(1), at(row["ratio"]["torch"])))
+            draw.rectangle((ends[0], y + top, ends[1], y + top + 6), color)
+    draw.text((WIDTH - 170, 4), "one thread", "#3b7dd8", font)
+    draw.text((WIDTH - 170, 18), "two threads", "#7fb069", font)
+    return image
+
+
 WIDTH, LINE, LEFT, RIGHT = 1100, 22, 430, 90
 
 
@@ -82,14 +148,14 @@ def picture(results: dict[str, Any], date: str) -> Image.Image:
     return image
 
 
-def put_into(readme: Path, text: str) -> None:
+def put_into(readme: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Replace what is between the marks."""
     content = readme.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        raise ValueError(f"{readme}: needs one line {BEGIN} and one line {END}")
-    before, rest = content.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+    if content.count(begin) != 1 or content.count(end) != 1:
+        raise ValueError(f"{readme}: needs one line {begin} and one line {end}")
+    before, rest = content.split(begin)
+    after = rest.split(end)[1]
+    readme.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def date_of(path: Path) -> str:
@@ -105,12 +171,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path)
     options = parser.parse_args(arguments)
     results = Record(options.results).read()
-    if not results.get("rows"):
-        parser.error(f"{options.results}: holds no rows of bench/test_workloads.py")
-    text, target = tables(results, date_of(options.results)), options.results.with_suffix(".png")
-    picture(results, date_of(options.results)).save(target)
+    date, target = date_of(options.results), options.results.with_suffix(".png")
+    if results.get("rows"):
+        text, image, marks = tables(results, date), picture(results, date), (BEGIN, END)
+    elif results.get("cpu"):
+        text, image, marks = cpu_table(results, date), cpu_picture(results, date), (CPU_BEGIN, CPU_END)
+    else:
+        parser.error(f"{options.results}: holds no rows of bench/test_workloads.py or bench/test_numpy.py")
+    image.save(target)
     if options.readme:
-        put_into(options.readme, text)
+        put_into(options.readme, text, *marks)
     print(text)
     print(target)
     return 0

@@ -22,11 +22,11 @@ from bench.machines import Cpu, Machine
 from bench.record import Record
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _cuda, _launch, _numpy
+from cupysample import _copies, _cuda, _launch, _numpy, _sums
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _numpy)
+MODULES = (_launch, _numpy, _sums, _copies)
 """Where the constants are read."""
 
 GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
@@ -42,7 +42,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"MAX_BLOCKS": (1 << 10, 1 << 13, 1 << 20)},
 )
 """Constants that are varied together, the others as tuned: not everything with everything, which would take hours."""
-CPU: tuple[dict[str, tuple[Any, ...]], ...] = ({"TILE_ELEMENTS": tuple(1 << n for n in range(14, 21, 2))},)
+CPU: tuple[dict[str, tuple[Any, ...]], ...] = ({"TILE_BYTES": tuple(1 << n for n in range(18, 23))},)
 
 SWEPT = (
     "decoder",
@@ -60,7 +60,7 @@ SWEPT = (
 
 @contextmanager
 def replaced(constants: Constants) -> Iterator[None]:
-    """The package with other constants; prepared launches are forgotten, for they were made with the former."""
+    """The package with other constants; what is prepared is forgotten, for it was made with the former."""
     before = [
         (module, name, getattr(module, name)) for module in MODULES for name in constants if hasattr(module, name)
     ]
@@ -68,12 +68,18 @@ def replaced(constants: Constants) -> Iterator[None]:
     try:
         for module, name, _ in before:
             setattr(module, name, constants[name])
-        _cuda._launches.clear()
+        forget()
         yield
     finally:
         for module, name, value in before:
             setattr(module, name, value)
-        _cuda._launches.clear()
+        forget()
+
+
+def forget() -> None:
+    """Programs and launches are prepared anew."""
+    _cuda._launches.clear()
+    _numpy._programs.clear()
 
 
 def grid(machine: Machine) -> list[Constants]:

@@ -9,7 +9,7 @@ import pytest
 
 import cupysample
 from bench.machines import Call, Machine, host_time
-from bench.peers import peers
+from bench.peers import PEERS, peers
 from bench.record import Record
 from bench.workloads import WORKLOADS, Workload
 from tests import bounds, oracle
@@ -28,7 +28,7 @@ def test_workload(
     x = machine.put(workload.values())
     out, ours = our_call(workload, x)
     check(workload, machine, ours, x, out)
-    theirs = dict(peers(workload, machine, x))
+    theirs = dict(peers(workload, machine, x, PEERS))
     device = machine.times([ours, *theirs.values()], machine.rounds)
     gbps = workload.minimum_bytes / device[0] / 1e3
     row = {

@@ -150,3 +150,41 @@ WORKLOADS = (
     *_rows("tiny", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
     *_rows("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
 )
+
+
+_FEATURE_MAPS, _PHOTO = (8, 64, 64, 64), (1, 3, 1080, 1920)
+_540P: dict[str, Any] = {"size": (540, 960), "antialias": True}
+_405P: dict[str, Any] = {"size": (405, 720), "antialias": True}
+
+CPU_WORKLOADS = (
+    # What is held to geometric means over torch: see README.md.
+    *_rows("bilinear-2x", _FEATURE_MAPS, "float32", mode="bilinear", **_2x),
+    *_rows("bilinear-56-100", (4, 32, 56, 56), "float32", mode="bilinear", size=(100, 100)),
+    *_rows("bicubic-2x", _FEATURE_MAPS, "float32", mode="bicubic", **_2x),
+    *_rows("bilinear-540p", _PHOTO, "float32", mode="bilinear", **_540P),
+    *_rows("bicubic-540p", _PHOTO, "float32", mode="bicubic", **_540P),
+    *_rows("bilinear-405p", _PHOTO, "float32", mode="bilinear", **_405P),
+    *_rows("bicubic-405p", _PHOTO, "float32", mode="bicubic", **_405P),
+    *_rows("trilinear-2x", (2, 16, 32, 64, 64), "float32", mode="trilinear", **_2x),
+    *_rows("nearest-2x", _FEATURE_MAPS, "float32", mode="nearest", **_2x),
+    *_rows("nearest-half", _FEATURE_MAPS, "float32", mode="nearest", scale_factor=0.5),
+    *_rows("area-half", _PHOTO, "float32", mode="area", **_HALF_HD),
+    *_rows("lanczos-540p", _PHOTO, "float32", mode="lanczos", **_540P),
+    *_rows("linear-2x", (16, 64, 4096), "float32", mode="linear", **_2x),
+    *_rows("bilinear-2x", _FEATURE_MAPS, "float32", mode="bilinear", **_2x, gradient=True),
+    *_rows("bicubic-2x", _FEATURE_MAPS, "float32", mode="bicubic", **_2x, gradient=True),
+    *_rows("bilinear-540p", _PHOTO, "float32", mode="bilinear", **_540P, gradient=True),
+    # What is held to a ratio of its own.
+    *_rows("bilinear-2x", _FEATURE_MAPS, "float32", channels_last=True, mode="bilinear", **_2x),
+    *_rows("bilinear-2x", _FEATURE_MAPS, "float16", mode="bilinear", **_2x),
+    *_rows("bicubic-2x", _FEATURE_MAPS, "bfloat16", mode="bicubic", **_2x),
+    *_rows("bilinear-540p", _PHOTO, "uint8", mode="bilinear", **_540P),
+    *_rows("bilinear-540p", _PHOTO, "uint8", channels_last=True, mode="bilinear", **_540P),
+    *_rows("tiny-nearest", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
+    *_rows("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
+    *_rows("tiny-bicubic", (1, 3, 8, 8), "float32", mode="bicubic", **_2x),
+)
+"""For NumPy, beside others on the CPU."""
+
+AVERAGED = 16
+"""The first so many of them make the geometric means."""

@@ -11,6 +11,7 @@ from cupysample._functional import (
     warmup,
 )
 from cupysample._modules import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from cupysample._threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -18,8 +19,10 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
+    "get_num_threads",
     "interpolate",
     "interpolate_backward",
+    "set_num_threads",
     "upsample",
     "upsample_bilinear",
     "upsample_nearest",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from cupysample import _threads
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -89,6 +91,9 @@ class Library(Protocol):
     def host(self, x: Any) -> NDArray[Any]:
         """Return a NumPy view of the same bytes of host memory, bfloat16 as uint16."""
 
+    def threads(self) -> int:
+        """How many threads an operation on host memory may use."""
+
     def writeable(self, x: Any) -> bool:
         """Whether ``x`` may be written."""
 
@@ -141,6 +146,9 @@ class _NumPy:
         x = x.view(np.ndarray)
         return x.view(np.uint16) if _dtype_name(x.dtype) == "bfloat16" else x
 
+    def threads(self) -> int:
+        return _threads.get_num_threads()
+
     def writeable(self, x: NDArray[Any]) -> bool:
         return x.flags.writeable
 
@@ -174,6 +182,9 @@ class _CuPy:
         return address
 
     def host(self, x: Any) -> NDArray[Any]:
+        raise AssertionError("CuPy arrays live in device memory")
+
+    def threads(self) -> int:
         raise AssertionError("CuPy arrays live in device memory")
 
     def writeable(self, x: Any) -> bool:
@@ -225,6 +236,10 @@ class _Torch:
         torch: Any = sys.modules["torch"]
         view: NDArray[Any] = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).detach().numpy()
         return view
+
+    def threads(self) -> int:
+        threads: int = sys.modules["torch"].get_num_threads()
+        return threads
 
     def writeable(self, x: Any) -> bool:
         return True

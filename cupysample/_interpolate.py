@@ -32,7 +32,7 @@ class Call:
 
     output:    how to allocate the result, None where the user gives ``out``.
     run:       ``run(call, library, x, out)`` resamples ``x`` into ``out`` or, where that is None, a new array.
-    prepared:  what ``_cuda`` keeps for it, None until then and once that is evicted.
+    prepared:  what ``_cuda`` or ``_numpy`` keeps for it, None until then and once that is evicted.
     """
 
     __slots__ = ("_hash", "_spans", "out", "output", "plan", "prepared", "run", "source")
@@ -97,7 +97,7 @@ def _empty(call: Call, library: Library, x: Any, out: Any) -> Any:
 def _on_host(call: Call, library: Library, x: Any, out: Any) -> Any:
     if call.output is not None:
         out = library.empty(x, call.output)
-    _numpy.apply(call.plan, call.source.dtype, library.host(x), library.host(out))
+    _numpy.apply(call, library.host(x), library.host(out), library.threads)
     return out
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]
 
-CHUNK_WEIGHTS = 1 << 20
-"""Weights built at a time where a whole axis would be too large."""
+CHUNK_WEIGHTS = 1 << 18
+"""Weights built at a time where a whole axis would be too large: some 30 MiB for linear ones with all that leads to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,15 @@ class Axis:
         # Windows of outputs are one step apart; the rest is for rounding and for coordinates clamped at the border.
         return min(self.n_in, math.ceil((self.T.width + 1) / self.step) + 2)
 
+    @property
+    def tabulated(self) -> bool:
+        """Whether all rows are built at once, and kept."""
+        return self.n_out * self.width <= CHUNK_WEIGHTS
+
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
         stop = self.n_out if stop is None else stop
-        if self.n_out * self.width <= CHUNK_WEIGHTS:
+        if self.tabulated:
             return _all_taps(self)[start:stop]
         return _build(self, start, stop)
 

@@ -2,8 +2,96 @@
 
 from __future__ import annotations
 
+TILE_BYTES = 1 << 21
+"""Bytes of a tile of the NumPy path, the larger of read and written, in the dtype of the sums.
+
+Milliseconds, float32 unless said, median of 7 interleaved, into an ``out`` that exists, 2 cores of an EPYC (Zen 5, 1 MiB of
+L2 each), NumPy 2.4 with OpenBLAS 0.3.31, 2026-11-24, one thread | two threads:
+
+    KiB                            256    512   1024   2048   4096 |   256    512   1024   2048   4096
+    bilinear 2x (8,64,64,64)      5.21   4.22   3.71   3.62   3.57 |  5.84   3.85   2.77   2.31   2.26
+    bilinear (4,32,56,56)->100    0.81   0.58   0.52   0.45   0.43 |  1.01   0.72   0.55   0.42   0.35
+    the first, channels_last      4.51   3.64   3.18   3.05   3.07 |  5.91   3.46   2.70   2.32   2.43
+    antialias 1080p->540p         4.02   3.28   2.81   2.60   2.47 |  4.70   3.09   2.07   1.76   1.90
+    lanczos 1080p->540p           5.14   4.42   3.65   3.43   3.24 |  4.64   3.23   2.39   2.13   2.03
+    trilinear 2x (2,16,32,64²)   23.20  17.46  14.37  12.74  12.48 | 24.58  14.82  10.00   8.18   7.86
+    linear 2x (16,64,4096)        5.59   4.09   4.44   5.27   6.25 |  3.48   2.28   2.59   3.10   3.59
+    nearest 2x (8,64,64,64)       3.38   3.00   2.84   2.88   2.84 |  2.96   1.77   1.54   1.46   1.58
+    float16 of the first         17.15  15.91  14.87  14.75  13.62 | 15.47  11.09   8.74   8.22   8.56
+    uint8 antialias, as above     4.80   3.87   3.24   3.05   2.95 |  4.60   3.09   2.09   1.78   1.68
+
+Beyond 2 MiB little is gained and the memory of a thread doubles.
+"""
+
+SPARE_BYTES, SPARE_SHARE = 1 << 24, 0.1
+"""Memory for all threads together, and as much more as this share of the output: the bound of what a call may take.
+
+At 2 to 4 MiB a thread, four to eight threads for small outputs, more for larger ones.
+"""
+
+SCRATCH_BYTES = 1 << 22
+"""Memory that a thread keeps from call to call: fresh pages cost 0.2 ms for each MiB."""
+
+PROGRAMS = 256
+"""Prepared programs kept: some 10 KiB each, and up to ``MATRICES`` numbers for the longest axes."""
+
+GEMM_MACS = 200_000
+"""Multiply-adds of a product of matrices, at most. From 262 144 on OpenBLAS deals one to threads of its own, which stall
+for 38 to 170 ms where several threads multiply."""
+
+DOT_ELEMENTS = 1 << 13
+"""Elements of a dot product, at most. From 10 000 on OpenBLAS deals one to threads of its own."""
+
+PRODUCT_NS = {True: (1.0, 0.0138), False: (0.3, 0.0095)}
+GEMM_NS, CALL_NS = 40, 2500
+LANES = 16
+ROWS = {True: (1, 2, 4, 8, 10, 12, 15, 16, 20, 24), False: (1, 2, 4, 6, 8, 9, 10, 12, 16)}
+"""Costs of the blocks of a band along the last axis (True) or another, in nanoseconds: for each block and row or column a
+constant and, for each pixel of the window and each output (along the last axis a multiple of 16), a multiply-add; for each
+product, and for each call of NumPy. Then the outputs of a block that are tried.
+
+The columns count in multiples of 16 too: three channels, antialiased 2:1, take 170 ns a product where 128 are predicted.
+Fitted to nanoseconds an output, same machine, operands in the cache, windows as of antialiased 2:1:
+
+    outputs of a block     6      8     12     15     16     18     24     30
+    last axis           0.85   0.70   0.68   0.57   0.60   0.88   1.12   0.91
+    predicted           0.92   0.73   0.63   0.63   0.58   0.96   1.08   0.98
+    another axis        0.24   0.25   0.31   0.40   0.39   0.43   0.53   0.65
+    predicted           0.22   0.25   0.31   0.36   0.38   0.42   0.53   0.64
+
+and as of linear 1:2: 0.33, 0.21, 0.25 for 8, 16, 32 outputs along the last axis, 0.14, 0.15, 0.22 along another. With
+OpenBLAS's kernels for AVX2 all take 1.7 to 2.2 times as long. A matrix that BLAS must transpose costs twice the time.
+"""
+
+SLICE_NS = {True: (0.05, 0.15), False: (0.04, 0.07)}
+SLICES = 16
+"""Costs of a sum of strided slices, for each output and for each of its pixels; and the most pixels worth trying.
+
+Same machine: 0.30 for the sum of two pixels along the last axis, 0.38 with their product; rows 0.07 to 0.32, as they lie.
+"""
+
+GATHER_NS = {(False, True): 0.55, (False, False): 0.1, (True, True): 0.15, (True, False): 0.1}
+"""Costs of copying an output, by whether pixels are repeated alike, along the last axis or another.
+
+Same machine, float32: ``take`` 0.50 to 0.55 along the last axis, 0.07 of rows; doubled pixels 0.13 as wider integers, 0.26
+as strided copies, 1.38 by broadcasting; doubled rows 0.11.
+"""
+
+COPY_NS = 0.2, 0.3
+"""Costs of copying a number to or from scratch memory: in the order of memory; across it, for each byte.
+
+Same machine, in order: uint8 to float32 0.08 and back 0.07, bfloat16 0.11 and 0.32, float16 0.26 and 0.97 (NumPy's own 1.26
+and 1.53, by a table 0.70). Across, three channels to planes: uint8 0.3, float32 1.0; 32 channels 1.7.
+"""
+
+MATRICES = 1 << 20
+"""Numbers of the matrices of an axis, at most: a longer one is resampled by ``_exact``."""
+
+CACHE_LINE = 64
+"""Bytes."""
+
 TILE_ELEMENTS = 1 << 17
-"""Elements of a tile of the NumPy path, the larger of read and written.
+"""Elements of a tile of ``_exact``, the larger of read and written.
 
 Milliseconds, float32, median of 7 interleaved, 2-core Xeon, one thread, 2026-11-23:
 
@@ -14,6 +102,12 @@ Milliseconds, float32, median of 7 interleaved, 2-core Xeon, one thread, 2026-11
     trilinear 2x (1,8,32,64²)  227     55     38     32     27     50     88
     nearest 2x (8,64,64,64)     17     11     10      9      9      9     10
 """
+
+SMALL_TILE_ELEMENTS = 1 << 14
+"""The same where rows of the matrix are built for each tile; and where a tile of ``TILE_BYTES`` is not finite."""
+
+EXACT_BYTES, ROW_BYTES = 24, 64
+"""Memory that ``_exact`` takes: for an element, two or three numbers of 8 bytes; to build a row, for each tap and one more."""
 
 BLOCK = 256
 """Threads of a block of the general kernels: predicted (no shared memory, full occupancy up to 255 registers / 4)."""

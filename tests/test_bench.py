@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import textwrap
+import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from PIL import Image
 
 import cupysample
 from bench import machines, model, report, sweep
+from bench import test_numpy as numpy_bench
 from bench.machines import Cpu, Gpu
 from bench.record import Record
 from bench.sass import Sass, sass
 from bench.test_workloads import check, line, our_call
-from bench.workloads import WORKLOADS, Workload
+from bench.workloads import AVERAGED, CPU_WORKLOADS, WORKLOADS, Workload
 from cupysample import _kernels, _launch
 from tests import launches
 from tests.host.harness import build
@@ -28,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 FACTS = {"device": "a", "driver": "b", "versions": {}, "commit": "c"}
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: "-".join(workload.key))
+@pytest.mark.parametrize("workload", [*WORKLOADS, *CPU_WORKLOADS], ids=lambda workload: "-".join(workload.key))
 def test_workloads(workload: Workload) -> None:
     """Scaled down they are the same call, and they say what it returns and moves."""
     small = workload.smaller(1 << 16)
@@ -65,7 +68,8 @@ def test_the_readme_shows_the_host_times() -> None:
 
 
 def test_names_of_workloads_are_unique() -> None:
-    assert len({workload.key for workload in WORKLOADS}) == len(WORKLOADS)
+    for workloads in (WORKLOADS, CPU_WORKLOADS):
+        assert len({workload.key for workload in workloads}) == len(workloads)
     assert set(sweep.SWEPT) <= {workload.name for workload in WORKLOADS}
 
 
@@ -191,7 +195,7 @@ def test_constants_are_replaced_where_they_are_read() -> None:
 
     before = constants()
     with sweep.replaced({"BLOCK": 1, "MAX_BLOCKS": 2, "TILE_ELEMENTS": 3}):
-        assert constants() == (1, 2, None, None, None, 3)
+        assert constants() == (1, 2, None, None, None, 3, *[None] * 6)
     assert constants() == before
     with pytest.raises(AssertionError, match="some are nowhere"), sweep.replaced({"BLOCKS": 1}):
         pass
@@ -277,13 +281,74 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_readme_shows_the_newest_results() -> None:
     """Of a device; until there are any it says so."""
-    files = [path for path in (ROOT / "bench" / "results").glob("*.json") if not path.name.startswith("host-")]
+    files = [
+        path for path in (ROOT / "bench" / "results").glob("*.json") if not path.name.startswith(("host-", "cpu-"))
+    ]
     shown = (ROOT / "README.md").read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0].strip()
     if files:
         newest = max(files, key=report.date_of)
         assert shown == report.tables(Record(newest).read(), report.date_of(newest)).strip()
     else:
         assert shown == "Nothing yet: no kernel has run on a GPU."
+
+
+def cpu_rows() -> list[dict[str, Any]]:
+    """A row for each workload and number of threads, torch twice or four times as slow."""
+    return [
+        numpy_bench.row_of(workload, n, [1e-5, 2e-5, 3e-5], {"torch": [1.0, 2.0 * n, 100.0], "Pillow": [1.5]})
+        for workload in CPU_WORKLOADS
+        for n in (1, 2)
+    ]
+
+
+def test_cpu_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, readme = tmp_path / "cpu-2026-11-24.json", tmp_path / "README.md"
+    Record(path).write(**FACTS, cpu=cpu_rows())
+    readme.write_text(f"before\n{report.CPU_BEGIN}\nold\n{report.CPU_END}\nafter\n")
+    assert report.main([str(path), "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert "old" not in text
+    assert "| bilinear-2x 8x64x64x64 | float32 | 20.0 | 2.00x | 1.50x | 20.0 | 4.00x | 1.50x |" in text
+    assert "| bilinear-2x 8x64x64x64 backward | float32 |" in text
+    assert "| bilinear-2x 8x64x64x64 | float32, channels_last |" in text
+    assert f"first {AVERAGED}: 2.00x and 4.00x with one thread and two" in text
+    assert len(cpu_rows()) == 2 * len(report.cpu_pairs(cpu_rows()))
+    with Image.open(path.with_suffix(".png")) as picture:
+        blue = np.all(np.asarray(picture) == (0x3B, 0x7D, 0xD8), axis=2).sum(axis=1).max()
+        assert blue == pytest.approx((report.WIDTH - report.LEFT - report.RIGHT) / 7, abs=2)  # a doubling
+    assert str(path.with_suffix(".png")) in capsys.readouterr().out
+    Record(path).write(cpu=[])
+    with pytest.raises(SystemExit):
+        report.main([str(path)])
+
+
+def test_the_readme_shows_the_newest_results_of_a_cpu() -> None:
+    newest = max((ROOT / "bench" / "results").glob("cpu-*.json"), key=report.date_of)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split(report.CPU_BEGIN)[1].split(report.CPU_END)[0].strip()
+    assert shown == report.cpu_table(Record(newest).read(), report.date_of(newest)).strip()
+    assert f"(bench/results/{newest.stem}.png)" in text
+    assert newest.with_suffix(".png").exists()
+
+
+def test_rounds_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short calls are repeated, slow others timed once, and ratios are those of a round."""
+    now = [0.0]
+    log: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def call(name: str, takes: float) -> Callable[[], None]:
+        def run() -> None:
+            log.append(name)
+            now[0] += takes
+
+        return run
+
+    mine, ratios = numpy_bench.rounds(call("a", 0.004), {"b": call("b", 0.008), "c": call("c", 1.0)}, 3)
+    assert "".join(log) == "a" + "aa" + "aaaa" + "b" + "bb" + "c" + "aaaabbc" + "aaaabb" * 2
+    assert mine == pytest.approx([0.004] * 3)
+    assert ratios == {"b": pytest.approx([2.0] * 3), "c": pytest.approx([250.0])}
 
 
 def test_line() -> None:

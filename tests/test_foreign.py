@@ -41,9 +41,9 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     apply = _numpy.apply
 
-    def spy(plan: Any, dtype: str, source: Any, out: Any) -> None:
+    def spy(call: Any, source: Any, out: Any, threads: Any) -> None:
         seen.append((source.ctypes.data, out.ctypes.data))
-        apply(plan, dtype, source, out)
+        apply(call, source, out, threads)
 
     monkeypatch.setattr(_numpy, "apply", spy)
     return seen

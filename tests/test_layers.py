@@ -15,11 +15,11 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[1] / "cupysample"
 
 LAYERS = (
-    ("_rounding", "_filters", "_coordinates", "_tuning"),
+    ("_rounding", "_filters", "_coordinates", "_tuning", "_threads"),
     ("_taps",),
-    ("_plan",),
+    ("_plan", "_blocks"),
     ("_arrays",),
-    ("_kernels", "_numpy", "_launch", "_cuda", "_foreign"),
+    ("_kernels", "_numpy", "_sums", "_copies", "_program", "_steps", "_exact", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),
     ("__init__", "_functional", "_modules", "torch", "__main__", "_pictures", "_demo", "_report"),
 )
@@ -30,6 +30,15 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("_filters", "_rounding"),
     ("_coordinates", "_rounding"),
+    ("_numpy", "_sums"),
+    ("_numpy", "_copies"),
+    ("_numpy", "_program"),
+    ("_sums", "_program"),
+    ("_sums", "_steps"),
+    ("_copies", "_program"),
+    ("_copies", "_steps"),
+    ("_program", "_steps"),
+    ("_program", "_exact"),
     ("_cuda", "_kernels"),
     ("_cuda", "_launch"),
     ("_launch", "_kernels"),

@@ -506,9 +506,9 @@ def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
     apply = _numpy.apply
 
-    def spy(plan: Any, dtype: str, source: Any, out: Any) -> None:
+    def spy(call: Any, source: Any, out: Any, threads: Any) -> None:
         seen.append((source.ctypes.data, out.ctypes.data))
-        apply(plan, dtype, source, out)
+        apply(call, source, out, threads)
 
     monkeypatch.setattr(_numpy, "apply", spy)
     base = noise(4, 3, 6, 8, dtype=torch.float32)

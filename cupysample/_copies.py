@@ -1,0 +1,82 @@
+"""Copies: the nearest modes, by slices, repeats and gathers, whatever the dtype.
+
+slices     where the pixels picked are equally far apart
+repeats    where every pixel is picked as often: strided copies, or along the last axis one wider integer
+gathers    any others
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from cupysample import _steps
+from cupysample._arrays import Layout
+from cupysample._plan import Plan
+from cupysample._program import Order, Program, Range, is_dense, orders, window
+from cupysample._steps import SCRATCH, Pick, Step, View
+from cupysample._taps import Axis
+from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
+
+
+def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program | None:
+    """Return the program of the cheapest order; None where bytes must be swapped, or an axis is too long for tables."""
+    if not (source_is_native and out_is_native) or not all(axis.tabulated for axis in plan.axes):
+        return None
+    planar, interleaved = orders(len(out.shape))
+    program = Program(plan, source, out, interleaved if is_dense(out, interleaved) else planar)
+    program.view = np.dtype(f"u{source.itemsize}") if source.itemsize <= np.dtype(np.uint64).itemsize else None
+    element = program.view or np.dtype(source.dtype)
+    sliced = {d: step for d, axis in program.axes.items() if (step := _step(axis))}
+    repeated = {d: times for d, axis in program.axes.items() if d not in sliced and (times := _times(axis))}
+    gathered = min(
+        itertools.permutations(d for d in program.axes if d not in sliced),
+        key=lambda order: _ns(program, order, repeated),
+    )
+
+    def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
+        if not gathered:
+            return (_steps.Copy(),)
+        shape = [b - a for a, b in tile]
+        for d in gathered:
+            first, end = window(program.axes[d], tile[d])
+            shape[d] = end - first
+        picks, offset = [], 0
+        for d in gathered:
+            (a, b), times = tile[d], repeated.get(d, 0)
+            left = program.axes[d].taps(a, b).left
+            pixels = times if times and not a % times and not b % times else left - left[0]
+            shape[d] = b - a
+            result = View(SCRATCH, offset, tuple(shape), _steps.dense_strides(shape, element.itemsize), element)
+            picks.append(Pick(d, pixels, result))
+            offset += -(-result.size * element.itemsize // CACHE_LINE) * CACHE_LINE
+        program.scratch = max(program.scratch, offset)
+        return (_steps.Gather(picks),)
+
+    program.memory += TILE_BYTES  # ``take`` copies what it reads where that has gaps
+    return program.cut(TILE_BYTES // element.itemsize, steps, repeated, sliced)
+
+
+def _step(axis: Axis) -> int:
+    """How far apart the pixels picked are; 0 if not equally far."""
+    left = axis.taps().left
+    step = int(left[1] - left[0]) if len(left) > 1 else 1
+    return step if (np.diff(left) == step).all() else 0
+
+
+def _times(axis: Axis) -> int:
+    """How often every pixel is picked; 0 if not all as often."""
+    times = axis.n_out // axis.n_in
+    return times if (axis.taps().left == np.arange(axis.n_out) // max(times, 1)).all() else 0
+
+
+def _ns(program: Program, order: Order, repeated: dict[int, int]) -> float:
+    """Predicted time of gathering along some axes in an order."""
+    shape = [program.axes[d].n_in if d in order else n for d, n in enumerate(program.shape)]
+    total = 0.0
+    for d in order:
+        shape[d] = program.shape[d]
+        total += math.prod(shape) * GATHER_NS[d in repeated, d == len(shape) - 1]
+    return total

@@ -1,0 +1,191 @@
+"""Programs: a plan prepared for two layouts, as tiles of the output and the steps that make each.
+
+Tiles depend on shapes alone and each is made by one thread, so that the bits do not depend on the number of threads. A
+tile without steps, or with numbers that are not finite, is made by ``_exact``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cupysample import _exact, _steps, _threads
+from cupysample._arrays import Layout
+from cupysample._plan import Plan
+from cupysample._steps import Step, Tile
+from cupysample._taps import Axis
+from cupysample._tuning import EXACT_BYTES, SCRATCH_BYTES, SMALL_TILE_ELEMENTS, SPARE_BYTES, SPARE_SHARE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Range = tuple[int, int]
+Order = tuple[int, ...]
+"""The axes of an array in the order of memory that is worked in."""
+
+
+def orders(n: int) -> tuple[Order, Order]:
+    """Channels before the spatial axes, and behind them."""
+    return tuple(range(n)), (0, *range(2, n), 1)
+
+
+def ordered(values: tuple[int, ...], order: Order) -> tuple[int, ...]:
+    """A shape or strides in that order."""
+    return tuple(values[d] for d in order)
+
+
+def is_dense(layout: Layout, order: Order) -> bool:
+    """Whether the array is C-contiguous in this order of its axes."""
+    strides = ordered(layout.strides, order)
+    return strides == _steps.dense_strides(ordered(layout.shape, order), layout.itemsize, like=strides)
+
+
+def window(axis: Axis, rows: Range) -> Range:
+    """First pixel that some outputs read, and the end."""
+    taps = axis.taps(*rows)
+    return int(taps.left.min()), int((taps.left + taps.count).max())
+
+
+class Cut(NamedTuple):
+    """A tile: its slices of source and output, the bytes where they begin, and its steps; in the order of memory."""
+
+    source: tuple[slice, ...]
+    out: tuple[slice, ...]
+    offsets: tuple[int, int, int]
+    steps: tuple[Step, ...]
+
+
+class Program:
+    """Everything but the memory.
+
+    dtype:    of source and output, bfloat16 viewed as uint16; of their parts, where those are resampled by themselves.
+    order:    the order of memory that the steps work in.
+    view:     what source and output are viewed as, if not as themselves.
+    scratch:  bytes that the steps of a thread write.
+    memory:   bytes that NumPy needs beside them, or ``_exact`` for a tile.
+    """
+
+    def __init__(self, plan: Plan, source: Layout, out: Layout, order: Order) -> None:
+        self.plan, self.order = plan, order
+        self.parts = source.dtype.startswith("complex") and plan.arithmetic != "copy"
+        self.dtype = {"complex64": "float32", "complex128": "float64"}[source.dtype] if self.parts else source.dtype
+        self.shape = ordered(out.shape, order)
+        self.strides = ordered(source.strides, order), ordered(out.strides, order)
+        self.axes = {order.index(d + 2): axis for d, axis in enumerate(plan.axes)}
+        self.view: np.dtype[Any] | None = None
+        self.cuts: list[Cut] = []
+        self.scratch, self.memory = 0, EXACT_BYTES * SMALL_TILE_ELEMENTS
+        self._spare = int(SPARE_BYTES + SPARE_SHARE * math.prod(out.shape) * out.itemsize)
+        self._transposes = order != tuple(range(len(order)))
+
+    def cut(
+        self,
+        elements: int,
+        steps: Callable[[tuple[Range, ...]], tuple[Step, ...]],
+        units: dict[int, int] | None = None,
+        sliced: dict[int, int] | None = None,
+    ) -> Program:
+        """Cut the output into tiles of so many elements, counting the larger of what each reads and writes.
+
+        steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
+        units:   axes that are cut at multiples of so many outputs.
+        sliced:  axes of the source of which a tile gets every so manieth pixel.
+        """
+        ranges: list[list[Range]] = []
+        budget = float(elements)
+        for d, n in reversed(list(enumerate(self.shape))):
+            axis, unit = self.axes.get(d), (units or {}).get(d, 1)
+            cost = max(1.0, axis.n_in / axis.n_out) if axis else 1.0
+            pieces = math.ceil(n / max(1, min(n, int(budget / cost))))
+            block = math.ceil(n / pieces)
+            if pieces > 1 and block > unit:
+                block -= block % unit
+            budget /= block * cost
+            ranges.insert(0, [(a, min(a + block, n)) for a in range(0, n, block)])
+        windows = {(d, rows): window(axis, rows) for d, axis in self.axes.items() for rows in ranges[d]}
+        made: dict[tuple[Range, ...], tuple[Step, ...]] = {}
+        for tile in itertools.product(*ranges):
+            alike = tuple(rows if d in self.axes else (0, rows[1] - rows[0]) for d, rows in enumerate(tile))
+            if alike not in made:
+                made[alike] = steps(alike)
+            reads = [windows.get((d, rows), rows) for d, rows in enumerate(tile)]
+            first, first_out = (
+                sum(a * step for (a, _), step in zip(each, strides, strict=True))
+                for each, strides in zip((reads, tile), self.strides, strict=True)
+            )
+            pixels = tuple(slice(a, b, (sliced or {}).get(d)) for d, (a, b) in enumerate(reads))
+            self.cuts.append(Cut(pixels, tuple(slice(a, b) for a, b in tile), (first, first_out, 0), made[alike]))
+        return self
+
+    def run(self, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
+        """Resample; ``threads`` says how many may."""
+        if self.parts:  # a real operator on two reals: infinities of one part never reach the other
+            self._run(source.real, out.real, threads)
+            self._run(source.imag, out.imag, threads)
+        else:
+            self._run(source, out, threads)
+
+    def _run(self, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
+        if self.view is not None:
+            source, out = source.view(self.view), out.view(self.view)
+        if self._transposes:
+            source, out = source.transpose(self.order), out.transpose(self.order)
+        n = 1
+        if len(self.cuts) > 1:
+            n = min(threads(), len(self.cuts), max(1, self._spare // (self.scratch + self.memory)))
+        if n == 1:
+            self._make(source, out, self.cuts)
+        else:
+            _threads.deal(lambda cuts: self._make(source, out, cuts), self.cuts, n)
+
+    def _make(self, source: NDArray[Any], out: NDArray[Any], cuts: list[Cut] | Iterator[Cut]) -> None:
+        """Make some tiles."""
+        tile = Tile()
+        tile.memories = source, out, _scratch(self.scratch)
+        with np.errstate(all="ignore"):
+            for cut in cuts:
+                pixels, outputs, tile.offsets, steps = cut
+                tile.source, tile.out = source[pixels], out[outputs]
+                if not steps:
+                    self._exactly(source, out, outputs)
+                elif any(step(tile) is False for step in steps):
+                    for part in _parts(outputs):
+                        self._exactly(source, out, part)
+
+    def _exactly(self, source: NDArray[Any], out: NDArray[Any], outputs: tuple[slice, ...]) -> None:
+        """A tile by the sums of the definition, whatever its numbers."""
+        back = tuple(np.argsort(self.order).tolist())
+        batch, rows = [outputs[back[d]] for d in range(2)], [outputs[d] for d in self.axes]
+        pixels = source.transpose(back)[tuple(batch)]
+        out[outputs] = _exact.resample(self.plan, self.dtype, pixels, rows).transpose(self.order)
+
+
+def _parts(outputs: tuple[slice, ...]) -> list[tuple[slice, ...]]:
+    """Halves of a tile, and theirs, until each is small."""
+    if math.prod(each.stop - each.start for each in outputs) <= SMALL_TILE_ELEMENTS:
+        return [outputs]
+    d = next(d for d, each in enumerate(outputs) if each.stop - each.start > 1)
+    a, b = outputs[d].start, outputs[d].stop
+    halves = [(*outputs[:d], each, *outputs[d + 1 :]) for each in (slice(a, (a + b) // 2), slice((a + b) // 2, b))]
+    return [part for half in halves for part in _parts(half)]
+
+
+class _Local(threading.local):
+    scratch = np.empty(0, np.uint8)
+
+
+_local = _Local()
+
+
+def _scratch(size: int) -> NDArray[np.uint8]:
+    """Memory of this thread, kept for its next call unless that is unusually much."""
+    if size > SCRATCH_BYTES:
+        return np.empty(size, np.uint8)
+    if _local.scratch.size < size:
+        _local.scratch = np.empty(size, np.uint8)
+    return _local.scratch

@@ -1,0 +1,317 @@
+"""Steps: what is done to a tile, one or a few calls of NumPy each, prepared for any memory.
+
+A step knows shapes, strides and matrices; where source and output lie it is told when it runs. Strides are in bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from cupysample._blocks import Run
+from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SOURCE, OUT, SCRATCH = range(3)
+"""Whose memory: the array that is read, the one that is written, the thread's own."""
+
+
+class View(NamedTuple):
+    """An array as numbers; ``offset`` is from the first element of the tile, or of the scratch memory."""
+
+    memory: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is C-contiguous."""
+        return self.strides == dense_strides(self.shape, self.dtype.itemsize, like=self.strides)
+
+    def at(self, tile: Tile) -> NDArray[Any]:
+        """The array."""
+        _, offset, shape, strides, dtype = self
+        return np.ndarray(shape, dtype, tile.memories[self[0]], offset + tile.offsets[self[0]], strides)
+
+
+def dense_strides(shape: Sequence[int], itemsize: int, like: Sequence[int] | None = None) -> tuple[int, ...]:
+    """C-contiguous strides; those of axes with one element, which say nothing, are taken from ``like``."""
+    strides = []
+    for d in reversed(range(len(shape))):
+        strides.append(like[d] if like is not None and shape[d] == 1 else itemsize)
+        itemsize *= shape[d]
+    return tuple(reversed(strides))
+
+
+class Tile:
+    """Where a tile lies in the memory of this call: what steps are run with."""
+
+    __slots__ = ("memories", "offsets", "out", "source")
+
+    source: NDArray[Any]
+    """The window of pixels that the tile reads, as it lies."""
+    out: NDArray[Any]
+    """The tile of the output."""
+    memories: tuple[Any, Any, Any]
+    offsets: tuple[int, int, int]
+
+
+class Step(Protocol):
+    """Does its part; returns False where its numbers are not finite, so that all of the tile must be done exactly."""
+
+    def __call__(self, tile: Tile) -> bool | None: ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums
+
+
+class _Product:
+    """Matrices times windows, or windows times matrices."""
+
+    __slots__ = ("matrix", "matrix_first", "x", "y")
+
+    def __init__(self, matrix: NDArray[Any], x: View, y: View, matrix_first: bool) -> None:
+        self.matrix, self.x, self.y, self.matrix_first = matrix, x, y, matrix_first
+
+    def __call__(self, tile: Tile) -> None:
+        x, y = self.x.at(tile), self.y.at(tile)
+        if self.matrix_first:
+            np.matmul(self.matrix, x, out=y)
+        else:
+            np.matmul(x, self.matrix, out=y)
+
+
+def is_last(shape: Sequence[int], axis: int) -> bool:
+    """Whether an axis is the innermost one, not counting those of one element."""
+    return all(n == 1 for n in shape[axis + 1 :])
+
+
+def products(runs: list[Run], x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:
+    """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
+
+    The last axis, if longer than one, has unit stride in both. Each product of matrices stays below what BLAS would deal
+    to threads of its own, which stall where several threads multiply at once.
+    """
+    last = is_last(x.shape, axis)
+    outer, inner = _merged(x, y, range(axis)), _merged(x, y, range(axis + 1, len(x.shape)))
+    x_axis, y_axis = x.strides[axis], y.strides[axis]
+    vectors, x_vector, y_vector = ((outer or [(1, x_axis, y_axis)]) if last else inner).pop()
+    for run in runs:
+        blocks, rows, width = run.matrix.shape if not last else run.matrix.swapaxes(1, 2).shape
+        matrix = run.matrix if blocks > 1 else run.matrix[0]
+        x_offset = x.offset + (run.pixel - pixel) * x_axis
+        y_offset = y.offset + (run.row - row) * y_axis
+        for first, pieces, n in _pieces(vectors, GEMM_MACS // (rows * width)):
+            batch = [*outer, *inner, (pieces, n * x_vector, n * y_vector), (blocks, run.step * x_axis, rows * y_axis)]
+            batch = [each for each in batch if each[0] > 1]
+            x_core, y_core = [(width, x_axis), (n, x_vector)], [(rows, y_axis), (n, y_vector)]
+            if last:
+                x_core.reverse()
+                y_core.reverse()
+            windows = _view(x, x_offset + first * x_vector, [(n, stride) for n, stride, _ in batch] + x_core)
+            results = _view(y, y_offset + first * y_vector, [(n, stride) for n, _, stride in batch] + y_core)
+            yield _Product(matrix, windows, results, matrix_first=not last)
+
+
+def _pieces(n: int, largest: int) -> list[tuple[int, int, int]]:
+    """Cut n into pieces, (first, pieces, extent of each): equal ones, and what remains."""
+    count = -(-n // largest)
+    divides = next((k for k in range(count, 2 * count) if n % k == 0), count)
+    extent = -(-n // divides)
+    whole = n // extent
+    found = [(0, whole, extent), (whole * extent, 1, n % extent)]
+    return [each for each in found if each[2]]
+
+
+def _view(of: View, offset: int, axes: list[tuple[int, int]]) -> View:
+    return View(of.memory, offset, tuple(n for n, _ in axes), tuple(stride for _, stride in axes), of.dtype)
+
+
+def _merged(x: View, y: View, axes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(extent, stride of x, stride of y) of as few axes as describe these, of equal extent in both."""
+    found: list[tuple[int, int, int]] = []
+    for d in axes:
+        n, a, b = x.shape[d], x.strides[d], y.strides[d]
+        if found and found[-1][1:] == (n * a, n * b):
+            found[-1] = (found[-1][0] * n, a, b)
+        elif n > 1:
+            found.append((n, a, b))
+    return found
+
+
+class _Sum:
+    """Views, added up in their order, times a weight."""
+
+    __slots__ = ("terms", "weight", "y")
+
+    def __init__(self, terms: list[View], y: View, weight: Any) -> None:
+        self.terms, self.y, self.weight = terms, y, weight
+
+    def __call__(self, tile: Tile) -> None:
+        y = self.y.at(tile)
+        total = self.terms[0].at(tile)
+        for term in self.terms[1:]:
+            total = np.add(total, term.at(tile), out=y)
+        if self.weight != 1 or len(self.terms) == 1:
+            np.multiply(total, self.weight, out=y)
+
+
+def slices(factor: int, weight: Any, x: View, y: View, axis: int) -> Step:
+    """Add up the pixels ``factor i … factor i + factor - 1`` of an axis: its strided slices."""
+    spread = View(
+        x.memory, x.offset, y.shape, (*x.strides[:axis], factor * x.strides[axis], *x.strides[axis + 1 :]), x.dtype
+    )
+    merged = _merged(spread, y, range(len(y.shape)))
+    terms = [_view(x, x.offset + k * x.strides[axis], [(n, stride) for n, stride, _ in merged]) for k in range(factor)]
+    return _Sum(terms, _view(y, y.offset, [(n, stride) for n, _, stride in merged]), weight)
+
+
+class Finite:
+    """Whether there is no infinity, no NaN and no number whose square overflows.
+
+    BLAS multiplies what lies outside of a window by zero, which is only right for finite numbers; and an infinity or a NaN
+    that went in is still one after any number of products. Dot products short enough to stay in one thread of BLAS.
+    """
+
+    __slots__ = ("dots",)
+
+    def __init__(self, x: View) -> None:
+        item = x.dtype.itemsize
+        outer = [axis[:2] for axis in _merged(x, x, range(len(x.shape)))]
+        n = outer.pop()[0] if outer and outer[-1][1] == item else 1
+        whole, rest = divmod(n, DOT_ELEMENTS)
+        pieces = [
+            (x.offset, [*outer, (whole, DOT_ELEMENTS * item)], DOT_ELEMENTS),
+            (x.offset + whole * DOT_ELEMENTS * item, outer, rest),
+        ]
+        self.dots = [
+            (_view(x, offset, [*axes, (1, item), (n, item)]), _view(x, offset, [*axes, (n, item), (1, item)]))
+            for offset, axes, n in pieces
+            if n and all(extent for extent, _ in axes)
+        ]
+
+    def __call__(self, tile: Tile) -> bool:
+        return all(math.isfinite(np.add.reduce(np.matmul(a.at(tile), b.at(tile)), axis=None)) for a, b in self.dots)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rounding and conversion
+
+
+class Load:
+    """Copy the window of the source, widened."""
+
+    __slots__ = ("widen", "y")
+
+    def __init__(self, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None) -> None:
+        self.y, self.widen = y, widen
+
+    def __call__(self, tile: Tile) -> None:
+        if self.widen is None:
+            np.copyto(self.y.at(tile), tile.source, casting="unsafe")
+        else:
+            self.widen(tile.source, self.y.at(tile))
+
+
+class Store:
+    """Round to the dtype of the output, half to even; ``spare`` is as large as ``x``, for those who need it."""
+
+    __slots__ = ("narrow", "spare", "x")
+
+    def __init__(
+        self, x: View, spare: View, narrow: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None
+    ) -> None:
+        self.x, self.spare, self.narrow = x, spare, narrow
+
+    def __call__(self, tile: Tile) -> None:
+        if self.narrow is None:
+            np.copyto(tile.out, self.x.at(tile), casting="unsafe")
+        else:
+            self.narrow(self.x.at(tile), self.spare.at(tile).view(np.uint32), tile.out)
+
+
+class Round:
+    """Round half up and cut to 0 … 255, as fixed point does after every axis; without ``floor`` for a truncating store."""
+
+    __slots__ = ("clip", "floor", "x")
+
+    def __init__(self, x: View, clip: bool, floor: bool) -> None:
+        self.x, self.clip, self.floor = x, clip, floor
+
+    def __call__(self, tile: Tile) -> None:
+        x = self.x.at(tile)
+        x += x.dtype.type(0.5)
+        if self.floor:
+            np.floor(x, out=x)
+        if self.clip:
+            np.clip(x, 0, 255, out=x)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Copies
+
+
+class Copy:
+    """Copy the window of the source, which is sliced like the output."""
+
+    def __call__(self, tile: Tile) -> None:
+        np.copyto(tile.out, tile.source)
+
+
+class Pick(NamedTuple):
+    """Pixels of one axis: their indices, or how often each is repeated; ``y``: a place for the result."""
+
+    axis: int
+    pixels: NDArray[np.int64] | int
+    y: View
+
+
+class Gather:
+    """Pick pixels along one axis after another; the last time straight into the output where that is laid out for it."""
+
+    __slots__ = ("picks",)
+
+    def __init__(self, picks: list[Pick]) -> None:
+        self.picks = picks
+
+    def __call__(self, tile: Tile) -> None:
+        x, out = tile.source, tile.out
+        for axis, pixels, y in self.picks:
+            wide = WIDE.get((y.dtype.itemsize, pixels)) if isinstance(pixels, int) and axis == x.ndim - 1 else None
+            if isinstance(pixels, int):
+                fits = wide is None or out.strides[-1] == out.itemsize
+            else:
+                fits = out.flags.c_contiguous
+            result = out if fits and y is self.picks[-1].y else y.at(tile)
+            if not isinstance(pixels, int):
+                np.take(x, pixels, axis=axis, out=result, mode="clip")
+            elif wide is not None:
+                integers = result.view(wide.dtype)
+                np.copyto(integers, x)
+                np.multiply(integers, wide, out=integers)
+            else:
+                for k in range(pixels):
+                    result[(slice(None),) * axis + (slice(k, None, pixels),)] = x
+            x = result
+        if x is not out:
+            np.copyto(out, x)
+
+
+WIDE = {
+    (item, times): np.dtype(f"u{item * times}").type(sum(1 << 8 * item * k for k in range(times)))
+    for item, times in ((1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (4, 2))
+}
+"""By bytes of a pixel and how often it is repeated: what to multiply it by, as a wider integer."""

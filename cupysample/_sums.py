@@ -1,0 +1,236 @@
+"""Sums: floats and fixed point, axis by axis, in the cheapest order by the cheapest strategies.
+
+What is cheapest is counted: every order of memory and of the axes, and for each axis every strategy, has a predicted time
+by the costs in ``_tuning``.
+
+    products   matrices times the windows of a band (``_blocks``), by BLAS
+    slices     the sum of strided slices, where every output is a mean of as many pixels of its own
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cupysample import _steps
+from cupysample._arrays import Layout
+from cupysample._blocks import Choice, choose, runs
+from cupysample._plan import DTYPES, Plan
+from cupysample._program import Order, Program, Range, is_dense, ordered, orders, window
+from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
+from cupysample._steps import OUT, SCRATCH, SOURCE, Step, View
+from cupysample._taps import Axis, fixed_point_bits
+from cupysample._tuning import CACHE_LINE, CALL_NS, COPY_NS, SLICE_NS, SLICES, TILE_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Slices(NamedTuple):
+    """An axis of which every output is ``weight`` times the sum of ``factor`` pixels of its own."""
+
+    factor: int
+    weight: Any
+
+
+class Pass(NamedTuple):
+    """An axis, where it is in the order of memory, how it is resampled, and in what predicted time."""
+
+    axis: Axis
+    position: int
+    strategy: Choice | Slices
+    ns: float
+
+
+class End(NamedTuple):
+    """How the steps meet the source or the output: in place, as an operand; or copied, by a conversion of our own."""
+
+    in_place: bool
+    convert: Callable[..., None] | None
+
+
+class Way(NamedTuple):
+    """A way to resample: the order of memory, the dtype of products and sums, the passes, the predicted time."""
+
+    order: Order
+    work: np.dtype[Any]
+    source: End
+    out: End
+    passes: list[Pass]
+    ns: float
+
+
+def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program | None:
+    """Return the program of the cheapest way; None where there is none: an axis is too long for tables of its matrix."""
+    if not all(axis.tabulated for axis in plan.axes):
+        return None
+    native = source_is_native, out_is_native
+    way = min(_ways(plan, source, out, native), key=lambda way: way.ns, default=None)
+    if way is None:
+        return None
+    program = Program(plan, source, out, way.order)
+    units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
+    return program.cut(TILE_BYTES // way.work.itemsize, lambda tile: _steps_of(program, way, tile), units)
+
+
+def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> Iterator[Way]:
+    """Every way. Fixed point has but one order of the axes, for it rounds after each."""
+    work = _work_dtype(plan, source.dtype)
+    axes = [d for d, axis in enumerate(plan.axes) if not axis.identity]
+    permutations = [axes[::-1]] if plan.arithmetic == "fixed" else list(itertools.permutations(axes))
+    for order in orders(len(out.shape)):
+        ends = [
+            End(
+                is_native and array.dtype == work.name and is_dense(array, order),
+                by.get(array.dtype) if is_native else None,
+            )
+            for array, is_native, by in zip((source, out), native, (WIDEN, NARROW), strict=True)
+        ]
+        copied = [array for array, end in zip((source, out), ends, strict=True) if not end.in_place]
+        convert = sum(_copy_ns(array, order) for array in copied)
+        for permuted in permutations:
+            passes: list[Pass] = []
+            shape = list(ordered(source.shape, order))
+            for d in permuted:
+                best = min(_strategies(plan.axes[d], shape, order.index(d + 2), work), key=lambda p: p.ns, default=None)
+                if best is None:
+                    break
+                shape[best.position] = best.axis.n_out
+                passes.append(best)
+            else:
+                yield Way(order, work, ends[0], ends[1], passes, convert + sum(each.ns for each in passes))
+
+
+WIDEN: dict[str, Callable[..., None]] = {"float16": widen_float16, "bfloat16": widen_bfloat16}
+NARROW: dict[str, Callable[..., None]] = {"float16": narrow_float16, "bfloat16": narrow_bfloat16}
+
+
+def _work_dtype(plan: Plan, dtype: str) -> np.dtype[Any]:
+    """The dtype of products and sums.
+
+    For fixed point float32 where it holds every sum exactly, and the half that is added to round, else float64. In units
+    of ``2**-bits`` these are integers, at most 255 Σ|weight| in whatever order they are added: exact below 2**24.
+    """
+    if plan.arithmetic == "float":
+        return np.dtype(
+            "float64" if dtype == "complex128" else "float32" if "complex" in dtype else DTYPES[dtype].accumulate
+        )
+    largest = max(
+        255 * int(np.abs(_weights(axis), dtype=np.int64).sum(axis=1).max()) + (1 << fixed_point_bits(axis) >> 1)
+        for axis in plan.axes
+        if not axis.identity
+    )
+    return np.dtype(np.float32 if largest < 1 << 24 else np.float64)
+
+
+def _weights(axis: Axis) -> NDArray[Any]:
+    weight = axis.taps().weight
+    assert weight is not None
+    return weight
+
+
+def _copy_ns(layout: Layout, order: Order) -> float:
+    """Predicted time of copying an array from or to this order of its axes, by whether the last has the smallest stride."""
+    steps = [abs(layout.strides[d]) for d in order if layout.shape[d] > 1]
+    along, across = COPY_NS
+    return math.prod(layout.shape) * (along if not steps or min(steps) == steps[-1] else across * layout.itemsize)
+
+
+def _strategies(axis: Axis, shape: list[int], position: int, work: np.dtype[Any]) -> Iterator[Pass]:
+    """Every way to resample one axis of an array of such a shape."""
+    last = _steps.is_last(shape, position)
+    others = math.prod(shape) // shape[position]
+    tiles = max(1, others * max(axis.n_in, axis.n_out) * work.itemsize // TILE_BYTES)
+    vectors = max(1, others // tiles if last else math.prod(shape[position + 1 :]))
+    choice = choose(axis, last, vectors, max(1, others // vectors), tiles)
+    if choice is not None:
+        yield Pass(axis, position, choice[1], choice[0])
+    slices = _slices(axis)
+    if slices is not None:
+        per_output, per_pixel = SLICE_NS[last]
+        ns = others * axis.n_out * (per_output + per_pixel * slices.factor) + tiles * slices.factor * CALL_NS
+        yield Pass(axis, position, slices, ns)
+
+
+def _slices(axis: Axis) -> Slices | None:
+    """What an axis is as a sum of slices, if it is one."""
+    factor, rest = divmod(axis.n_in, axis.n_out)
+    if rest or not 1 <= factor <= SLICES or axis.dtype == "fixed":
+        return None
+    taps, weights = axis.taps(), _weights(axis)[:, :factor]
+    own = (taps.count == factor).all() and (taps.left == factor * np.arange(axis.n_out)).all()
+    return Slices(factor, weights[0, 0]) if own and (weights == weights[0, 0]).all() else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps
+
+
+def _steps_of(program: Program, way: Way, tile: tuple[Range, ...]) -> tuple[Step, ...]:
+    """The steps of the outputs in these ranges."""
+    windows = {position: window(axis, tile[position]) for position, axis in program.axes.items()}
+    shape = [b - a for a, b in (windows.get(d, rows) for d, rows in enumerate(tile))]
+    shapes = [tuple(shape)]
+    for each in way.passes:
+        a, b = tile[each.position]
+        shape[each.position] = b - a
+        shapes.append(tuple(shape))
+    *views, spare = _views(program, way, shapes)
+    fixed = program.plan.arithmetic == "fixed"
+    # If the smallest of the stages is finite, so is what went in and what comes out.
+    checked = None if fixed else min(views, key=lambda view: view.size)
+
+    steps: list[Step] = []
+    if not way.source.in_place:
+        steps.append(_steps.Load(views[0], way.source.convert))
+    if checked is views[0]:
+        steps.append(_steps.Finite(checked))
+    for each, x, y in zip(way.passes, views, views[1:], strict=False):
+        rows, (pixel, _) = tile[each.position], windows[each.position]
+        if isinstance(each.strategy, Slices):
+            steps.append(_steps.slices(each.strategy.factor, each.strategy.weight, x, y, each.position))
+        else:
+            right = _steps.is_last(x.shape, each.position)
+            blocks = runs(each.axis, *rows, each.strategy.rows, way.work, right)
+            steps += _steps.products(blocks, x, y, each.position, pixel, rows[0])
+        if fixed:
+            steps.append(_steps.Round(y, _overshoots(each.axis), floor=each is not way.passes[-1]))
+        if checked is y:
+            steps.append(_steps.Finite(y))
+    if not way.out.in_place:
+        steps.append(_steps.Store(views[-1], spare, way.out.convert))
+    return tuple(steps)
+
+
+def _views(program: Program, way: Way, shapes: list[tuple[int, ...]]) -> list[View]:
+    """The window, and the result of each pass: in the arrays themselves or, taking turns, at two places in scratch.
+
+    And once more as much as the last, where it is not itself: to convert it.
+    """
+    item, last = way.work.itemsize, len(shapes) - 1
+    shapes = [*shapes, shapes[-1]]
+    places = {0: SOURCE} if way.source.in_place else {}
+    places |= {last: OUT, last + 1: OUT} if way.out.in_place else {}
+    if way.out.convert is None:
+        places[last + 1] = OUT
+    sizes = [
+        0 if n in places else -(-math.prod(each) * item // CACHE_LINE) * CACHE_LINE for n, each in enumerate(shapes)
+    ]
+    even, odd = max(sizes[::2]), max(sizes[1::2])
+    program.scratch = max(program.scratch, even + odd)
+    return [
+        View(places[n], 0, shape, program.strides[places[n]], way.work)
+        if n in places
+        else View(SCRATCH, n % 2 * even, shape, _steps.dense_strides(shape, item), way.work)
+        for n, shape in enumerate(shapes)
+    ]
+
+
+def _overshoots(axis: Axis) -> bool:
+    """Whether a fixed-point sum may lie outside of 0 … 255 after rounding."""
+    weights, bits = _weights(axis), fixed_point_bits(axis)
+    return bool((weights < 0).any()) or 255 * int(weights.sum(axis=1).max()) + (1 << bits >> 1) >= 256 << bits

@@ -1,0 +1,565 @@
+"""Programs of the NumPy path: every strategy against the definition, their memory, and what BLAS is given.
+
+That calls in general are right is held by test_definition.py; here strategies are forced, tiles made small and inputs large.
+"""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import cupysample
+from cupysample import _arrays, _copies, _exact, _interpolate, _numpy, _plan, _rounding, _steps, _sums
+from cupysample._blocks import Choice
+from cupysample._program import Program
+from cupysample._sums import Slices, Way
+from cupysample._taps import fixed_point_bits
+from tests import bounds, cases, oracle
+from tests.cases import Case
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Programs made with other constants or strategies are forgotten."""
+    yield
+    forget()
+
+
+def forget() -> None:
+    _interpolate._calls.clear()
+    _numpy._programs.clear()
+
+
+def noise(*shape: int, dtype: str = "float32") -> NDArray[Any]:
+    return cases.values(np.random.default_rng(0), shape, dtype)
+
+
+def call_of(x: NDArray[Any], **arguments: Any) -> _interpolate.Call:
+    """The checked call."""
+    words = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+    given: Any = tuple(({"mode": "nearest", "antialias": False} | arguments).get(word) for word in words)
+    return _interpolate.checked(_arrays.library(x, "x"), x, None, given, None)
+
+
+def program_of(x: NDArray[Any], **arguments: Any) -> Program:
+    """What it runs."""
+    call = call_of(x, **arguments)
+    return _numpy.prepare(call.plan, call.source, call.out, x.dtype.isnative, True)
+
+
+def kinds(program: Program) -> set[str]:
+    """The kinds of its steps."""
+    return {type(step).__name__.strip("_") for cut in program.cuts for step in cut.steps}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is chosen
+
+
+CHOICES: dict[str, tuple[dict[str, Any], tuple[int, ...], str, str, set[str]]] = {
+    "linear family": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "float32",
+        "contiguous",
+        {"Product", "Finite"},
+    ),
+    "float64": ({"scale_factor": 2, "mode": "bicubic"}, (2, 3, 32, 32), "float64", "contiguous", {"Product", "Finite"}),
+    "antialias": (
+        {"size": (20, 20), "mode": "lanczos", "antialias": True},
+        (2, 3, 60, 60),
+        "float32",
+        "contiguous",
+        {"Product", "Finite"},
+    ),
+    "channels behind": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 64, 32, 32),
+        "float32",
+        "channels_last",
+        {"Product", "Finite"},
+    ),
+    "strided": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "float32",
+        "sliced",
+        {"Load", "Product", "Finite"},
+    ),
+    "float16": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "float16",
+        "contiguous",
+        {"Load", "Product", "Finite", "Store"},
+    ),
+    "bfloat16": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "bfloat16",
+        "contiguous",
+        {"Load", "Product", "Finite", "Store"},
+    ),
+    "complex64": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "complex64",
+        "contiguous",
+        {"Load", "Product", "Finite", "Store"},
+    ),
+    "means of pixels": (
+        {"scale_factor": 0.5, "mode": "area"},
+        (1, 3, 540, 960),
+        "float32",
+        "contiguous",
+        {"Sum", "Product", "Finite"},
+    ),
+    "fixed point": (
+        {"scale_factor": 2, "mode": "bilinear"},
+        (2, 3, 32, 32),
+        "uint8",
+        "contiguous",
+        {"Load", "Product", "Round", "Store"},
+    ),
+    "nearest, slices": ({"scale_factor": 0.5}, (2, 3, 32, 32), "float32", "contiguous", {"Copy"}),
+    "nearest, gathered": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "contiguous", {"Gather"}),
+    "nearest, swapped bytes": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "big-endian", set()),
+    "integers": ({"scale_factor": 2, "mode": "bilinear"}, (2, 3, 32, 32), "int16", "contiguous", set()),
+    "exact means": ({"scale_factor": 0.5, "mode": "area"}, (2, 3, 32, 32), "uint8", "contiguous", set()),
+    "long axes": ({"scale_factor": 2, "mode": "linear"}, (1, 1, 100_000), "float32", "contiguous", set()),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name: str) -> None:
+    """Which steps a call consists of; and that it is right."""
+    arguments, shape, dtype, layout, expected = CHOICES[name]
+    x = cases.lay_out(noise(*shape, dtype=dtype), layout)
+    assert kinds(program_of(x, **arguments)) == expected
+    check(x, arguments)
+
+
+def check(x: NDArray[Any], arguments: dict[str, Any]) -> None:
+    """A call against the definition; planes are independent, so the first and the last are enough of many."""
+    y, few = cupysample.interpolate(x, **arguments), np.s_[:: max(1, len(x) - 1), :: max(1, x.shape[1] - 1)]
+    expected = oracle.interpolate(x[few], **arguments)
+    if x.dtype.name in cases.FLOATS and arguments.get("mode", "nearest") not in cases.POINT:
+        bounds.assert_within(y[few], expected, bounds.bound(x[few], **arguments))
+    else:
+        np.testing.assert_array_equal(y[few], expected)
+
+
+def test_axes_in_the_order_of_work() -> None:
+    """Shrinking makes less of the array, so it comes first, and growing last; the cheaper of equals decides."""
+
+    def order(arguments: dict[str, Any], *shape: int) -> list[int]:
+        call = call_of(noise(*shape), **arguments)
+        ways = list(_sums._ways(call.plan, call.source, call.out, (True, True)))
+        assert len(ways) == 2 * math.factorial(len(shape) - 2)
+        return [each.position for each in min(ways, key=lambda way: way.ns).passes]
+
+    assert order({"size": (540, 960), "mode": "bilinear", "antialias": True}, 1, 3, 1080, 1920) == [2, 3]
+    assert order({"size": (540, 1920), "mode": "bilinear", "antialias": True}, 1, 3, 1080, 960) == [2, 3]
+    assert order({"size": (1080, 960), "mode": "bilinear", "antialias": True}, 1, 3, 540, 1920) == [3, 2]
+    assert order({"scale_factor": 2, "mode": "bilinear"}, 8, 64, 64, 64) == [3, 2]
+    assert order({"size": (8, 16, 90), "mode": "trilinear"}, 2, 16, 32, 16, 30) == [2, 3, 4]
+
+
+def test_the_cheapest_strategy_is_the_first_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs decide, not the order of the table."""
+    x, arguments = noise(2, 3, 32, 256), {"scale_factor": 0.5, "mode": "area"}
+    for cost, expected in ((1e-6, {"Sum"}), (1e3, {"Product"})):
+        monkeypatch.setattr(_sums, "SLICE_NS", {True: (0.0, cost), False: (0.0, cost)})
+        monkeypatch.setattr(_sums, "CALL_NS", cost)
+        assert kinds(program_of(x, **arguments)) - {"Finite"} == expected
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every strategy, forced
+
+
+STRATEGIES: dict[str, Callable[[Way], bool]] = {
+    "products": lambda way: all(isinstance(each.strategy, Choice) for each in way.passes),
+    "slices": lambda way: any(isinstance(each.strategy, Slices) for each in way.passes),
+    "planar": lambda way: way.order[1] == 1,
+    "interleaved": lambda way: way.order[1] != 1,
+    "first axis first": lambda way: (
+        [each.position for each in way.passes] == sorted(each.position for each in way.passes)
+    ),
+    "last axis first": lambda way: (
+        [each.position for each in way.passes] == sorted((each.position for each in way.passes), reverse=True)
+    ),
+}
+
+
+@pytest.fixture(params=STRATEGIES)
+def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only ways of one kind, in small tiles, so that there are many, cut along every axis."""
+    name: str = request.param
+    ways, strategies = _sums._ways, _sums._strategies
+
+    def some(*arguments: Any) -> Iterator[Way]:
+        return iter([way for way in ways(*arguments) if STRATEGIES[name](way)] or list(ways(*arguments)))
+
+    def split(*arguments: Any) -> Iterator[_sums.Pass]:
+        found = list(strategies(*arguments))
+        kind = {"products": Choice, "slices": Slices}.get(name)
+        return iter([each for each in found if kind is None or isinstance(each.strategy, kind)] or found)
+
+    monkeypatch.setattr(_sums, "_ways", some)
+    monkeypatch.setattr(_sums, "_strategies", split)
+    monkeypatch.setattr(_sums, "TILE_BYTES", 4096)
+    monkeypatch.setattr(_copies, "TILE_BYTES", 1024)
+    forget()
+
+
+def some_cases(n: int, seed: int, **only: Any) -> Iterator[Case]:
+    rng = np.random.default_rng(seed)
+    while n:
+        case = cases.any_case(rng, **only)
+        yield case
+        n -= 1
+
+
+@pytest.mark.usefixtures("forced")
+def test_forced_strategies_are_right() -> None:
+    for case in some_cases(400, 3):
+        if case.dtype in cases.FLOATS or case.dtype == "uint8":
+            x = case.input()
+            actual, expected = cupysample.interpolate(x, **case.arguments), oracle.interpolate(x, **case.arguments)
+            if case.dtype in cases.FLOATS and case.mode not in cases.POINT:
+                bounds.assert_within(actual, expected, bounds.bound(x, dtype=case.dtype, **case.arguments), case=case)
+            else:
+                np.testing.assert_array_equal(actual, expected.astype(actual.dtype), err_msg=str(case))
+
+
+@pytest.mark.usefixtures("forced")
+def test_not_finite_values_reach_what_they_should() -> None:
+    """Exactly the outputs whose window holds one, whatever the strategy, the tile and its neighbours."""
+    rng = np.random.default_rng(5)
+    for case in some_cases(400, 7):
+        if case.dtype not in cases.FLOATS:
+            continue
+        x = case.values()
+        x[rng.random(x.shape) < 0.03] = rng.choice([np.nan, np.inf, -np.inf])
+        x = cases.lay_out(x, case.layout)
+        y = cupysample.interpolate(x, **case.arguments)
+        reached = oracle.reached(~np.isfinite(x), dtype=case.dtype, **case.arguments)
+        np.testing.assert_array_equal(~np.isfinite(y), reached, err_msg=str(case))
+
+
+LARGE: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "bilinear": ((4, 8, 96, 96), {"scale_factor": 2, "mode": "bilinear"}),
+    "one row cut": ((1, 1, 3, 30000), {"size": (5, 30000), "mode": "bilinear"}),
+    "columns cut": ((1, 64, 3, 10000), {"size": (5, 10000), "mode": "bicubic"}),
+    "one plane": ((1, 2, 700, 800), {"size": (350, 300), "mode": "bicubic", "antialias": True}),
+    "area": ((1, 3, 540, 960), {"size": (270, 480), "mode": "area"}),
+    "odd area": ((1, 3, 540, 960), {"size": (200, 481), "mode": "area"}),
+    "nearest": ((4, 8, 96, 96), {"size": (191, 250)}),
+    "trilinear": ((2, 3, 20, 64, 60), {"scale_factor": 2, "mode": "trilinear"}),
+    "linear": ((16, 8, 2048), {"scale_factor": 2, "mode": "linear"}),
+    "irregular": ((2, 4, 333, 217), {"size": (401, 500), "mode": "bicubic"}),
+}
+"""Several tiles each, of every shape, without constants replaced."""
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("name", LARGE)
+def test_large_arrays(name: str, dtype: str, layout: str) -> None:
+    """Every output is written, whatever was there before, and right; one infinity spoils its window alone."""
+    shape, arguments = LARGE[name]
+    x = cases.lay_out(noise(*shape, dtype=dtype), layout)
+    check(x, arguments)
+    y = cupysample.interpolate(x, **arguments)
+    first, second = np.full_like(y, 0), np.full_like(y, 1)
+    for out in (first, second):
+        cupysample.interpolate(x, **arguments, out=out)
+    assert first.tobytes() == second.tobytes() == y.tobytes()
+    if dtype != "uint8":
+        middle = tuple(n // 2 for n in shape)
+        x[middle] = np.inf
+        y = cupysample.interpolate(x, **arguments)
+        special = np.zeros((1, 1, *shape[2:]), bool)
+        special[0, 0][middle[2:]] = True
+        reached = oracle.reached(special, dtype=dtype, **arguments)
+        assert reached.any()
+        np.testing.assert_array_equal(~np.isfinite(y[middle[:2]]), reached[0, 0])
+        assert np.isfinite(y).sum() == y.size - reached.sum()
+
+
+HALVED: dict[str, Any] = {"scale_factor": 0.5, "mode": "area"}
+DOUBLED: dict[str, Any] = {"scale_factor": 2, "mode": "bilinear"}
+
+
+def test_large_numbers_that_products_would_overflow() -> None:
+    """Finite, but not their squares, nor sums of them: done exactly, and no infinity comes of it."""
+    x = noise(2, 3, 40, 256)
+    x[0, 0, 10, 20], x[1, 2, 30, 7] = 3e38, -3e38
+    for arguments in HALVED, DOUBLED:
+        assert np.isfinite(cupysample.interpolate(x, **arguments)).all()
+        check(x, arguments)
+    x[...] = 3e38
+    assert np.isfinite(cupysample.interpolate(x, scale_factor=0.5, mode="area")).all()
+
+
+def test_user_s_floating_point_errors_are_left_alone() -> None:
+    x = noise(2, 3, 64, 64, dtype="float16")
+    x[0, 0, 0, 0], x[1, 1, 5, 5] = np.inf, 6e-8
+    with np.errstate(all="raise"):
+        for mode in ("bilinear", "area", "nearest"):
+            cupysample.interpolate(x, scale_factor=0.5, mode=mode)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fixed point
+
+
+def test_fixed_point_has_the_bits_of_integers() -> None:
+    """Products of floats against integer arithmetic: random pixels, and the extremes that give the largest sums."""
+    rng = np.random.default_rng(11)
+    seen = set()
+    for case in some_cases(3000, 13, modes=("linear", "bilinear", "trilinear", "bicubic", "lanczos")):
+        if case.dtype != "uint8":
+            continue
+        for x in (case.values(), rng.choice(np.array([0, 255], np.uint8), case.values().shape)):
+            program = program_of(x, **case.arguments)
+            if program.plan.arithmetic != "fixed":
+                continue
+            seen.add(_sums._work_dtype(program.plan, "uint8").name)
+            rows = [slice(0, n) for n in program.plan.size]
+            expected = _exact.resample(program.plan, "uint8", x, rows)
+            assert cupysample.interpolate(x, **case.arguments).tobytes() == expected.tobytes(), case
+    assert seen == {"float32", "float64"}
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_float32_serves_fixed_point_as_far_as_it_is_exact(mode: str) -> None:
+    """Its 24 bits hold the largest sum of 255 times weights, and the half that is added: counted from the weights."""
+    seen = set()
+    for n_out in (200, 150, 100, 80, 60, 50, 40, 30, 25, 20, 10, 5):
+        call = call_of(np.zeros((1, 1, 100, 100), np.uint8), size=(n_out, 100), mode=mode, antialias=True)
+        axis = call.plan.axes[0]
+        if axis.identity:
+            continue
+        weight, bits = axis.taps().weight, fixed_point_bits(axis)
+        assert weight is not None
+        largest = max(255 * sum(abs(w) for w in row) + 2 ** (bits - 1) for row in weight.tolist())
+        expected = "float32" if largest < 2**24 else "float64"
+        assert _sums._work_dtype(call.plan, "uint8").name == expected
+        seen.add(expected)
+    assert seen == {"float32", "float64"}
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(1920, 960), (1080, 405), (4096, 7), (64, 128), (3000, 2)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_fixed_point_at_the_extremes(mode: str, n_in: int, n_out: int) -> None:
+    """Rows of pixels that are 255 where a weight is positive and 0 elsewhere, and the other way round."""
+    arguments: dict[str, Any] = {"size": (1, n_out), "mode": mode, "antialias": True}
+    plan = call_of(np.zeros((1, 1, 1, n_in), np.uint8), **arguments).plan
+    taps = plan.axes[1].taps()
+    assert taps.weight is not None
+    for sign in (1, -1):
+        x = np.zeros((len(taps.left), 1, 1, n_in), np.uint8)
+        for i, (left, count) in enumerate(zip(taps.left, taps.count, strict=True)):
+            x[i, 0, 0, left : left + count] = np.where(sign * taps.weight[i, :count] > 0, 255, 0)
+        expected = _exact.resample(plan, "uint8", x, [slice(0, 1), slice(0, n_out)])
+        np.testing.assert_array_equal(cupysample.interpolate(x, **arguments), expected)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 16-bit floats
+
+
+def test_widened_float16() -> None:
+    """All of them; what is not finite is not finite."""
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    y = np.empty(x.shape, np.float32)
+    with np.errstate(over="ignore"):
+        _rounding.widen_float16(x, y)
+    finite = np.isfinite(x)
+    assert y[finite].tobytes() == x[finite].astype(np.float32).tobytes()
+    assert not np.isfinite(y[~finite]).any()
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_narrowed(name: str) -> None:
+    """Around every number of 16 bits and the middle between it and the next, and any bits: as NumPy and ml_dtypes round."""
+    kind = np.dtype(np.float16 if name == "float16" else ml_dtypes.bfloat16)
+    bits = np.arange(1 << 16, dtype=np.uint32)
+    with np.errstate(all="ignore"):
+        lower, upper = (each.astype(np.uint16).view(kind).astype(np.float64) for each in (bits, bits + 1))
+        near = np.concatenate([lower + (upper - lower) * k / 8 for k in range(8)]).astype(np.float32)
+        near = np.concatenate([near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))])
+        anything = np.random.default_rng(0).integers(0, 1 << 32, 1 << 20, np.uint32).view(np.float32)
+        x = np.concatenate([near, anything])
+        x = x[~np.isnan(x)]
+        expected = x.astype(kind).view(np.uint16)
+        out = np.empty(x.shape, np.uint16)
+        narrow = getattr(_rounding, f"narrow_{name}")
+        narrow(x.copy(), np.empty(x.shape, np.uint32), out.view(np.float16) if name == "float16" else out)
+    np.testing.assert_array_equal(out, expected)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What BLAS is given
+
+
+def test_products_stay_in_one_thread_of_blas() -> None:
+    """Below what OpenBLAS deals to threads of its own: 262 144 multiply-adds, and 10 000 elements of a dot product."""
+    dots = 0
+    for shape, arguments in LARGE.values():
+        for layout in ("contiguous", "channels_last"):
+            program = program_of(cases.lay_out(noise(*shape), layout), **arguments)
+            for cut in program.cuts:
+                for step in cut.steps:
+                    if isinstance(step, _steps._Product):
+                        width = step.x.shape[-2 if step.matrix_first else -1]
+                        assert step.y.shape[-2] * step.y.shape[-1] * width < 1 << 18
+                    if isinstance(step, _steps.Finite):
+                        dots += 1
+                        assert all(row.shape[-1] < 10_000 for row, _ in step.dots)
+    assert dots
+
+
+@pytest.mark.parametrize("n", [1, 7, 8191, 8192, 8193, 3 * 8192 + 5])
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_finite_sees_every_element_and_no_other(n: int, rows: int, value: float) -> None:
+    x = np.ones((rows, n + 2), np.float32)
+    x[:, n:] = np.nan
+    tile = _steps.Tile()
+    tile.memories, tile.offsets = (x, x, x), (0, 0, 0)
+    finite = _steps.Finite(_steps.View(_steps.SOURCE, 0, (rows, n), x.strides, x.dtype))
+    assert finite(tile)
+    for i in {0, n // 2, n - 1, n - n % 8192 - 1, n - n % 8192} & set(range(n)):
+        x[-1, i] = value
+        with np.errstate(over="ignore"):
+            assert not finite(tile)
+        x[-1, i] = 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+MEMORY: dict[str, tuple[tuple[int, ...], str, str, dict[str, Any]]] = {
+    "bilinear": ((8, 64, 64, 64), "float32", "contiguous", {"scale_factor": 2, "mode": "bilinear"}),
+    "channels_last": ((8, 64, 64, 64), "float32", "channels_last", {"scale_factor": 2, "mode": "bilinear"}),
+    "sliced": ((8, 64, 64, 64), "float32", "sliced", {"scale_factor": 2, "mode": "bilinear"}),
+    "float16": ((8, 64, 64, 64), "float16", "contiguous", {"scale_factor": 2, "mode": "bilinear"}),
+    "bfloat16": ((8, 64, 64, 64), "bfloat16", "contiguous", {"scale_factor": 2, "mode": "bicubic"}),
+    "complex64": ((4, 64, 64, 64), "complex64", "contiguous", {"scale_factor": 2, "mode": "bicubic"}),
+    "int64": ((1, 3, 540, 960), "int64", "contiguous", {"scale_factor": 2, "mode": "bicubic"}),
+    "photo": ((1, 3, 1080, 1920), "float32", "contiguous", {"size": (405, 720), "mode": "lanczos", "antialias": True}),
+    "uint8 photo": (
+        (1, 3, 1080, 1920),
+        "uint8",
+        "channels_last",
+        {"size": (540, 960), "mode": "bilinear", "antialias": True},
+    ),
+    "uint8 area": ((1, 3, 1080, 1920), "uint8", "channels_last", {"size": (540, 960), "mode": "area"}),
+    "thumbnail": (
+        (1, 3, 2160, 3840),
+        "float32",
+        "contiguous",
+        {"size": (16, 16), "mode": "bicubic", "antialias": True},
+    ),
+    "trilinear": ((2, 16, 32, 64, 64), "float32", "contiguous", {"scale_factor": 2, "mode": "trilinear"}),
+    "nearest": ((8, 64, 64, 64), "float32", "contiguous", {"size": (100, 101)}),
+    "nearest 3-D": ((2, 16, 32, 64, 64), "float32", "channels_last", {"size": (50, 60, 70)}),
+    "area": ((1, 3, 1080, 1920), "float32", "contiguous", {"size": (500, 900), "mode": "area"}),
+    "long": ((1, 1, 1 << 22), "float32", "contiguous", {"scale_factor": 2, "mode": "linear"}),
+    "tables": ((1, 1, 400_000), "float32", "contiguous", {"size": 65_000, "mode": "cubic", "antialias": True}),
+    "one of many": ((4, 3, 1 << 19), "float32", "contiguous", {"size": 1, "mode": "area"}),
+    "plane": ((1, 1, 1024, 1024), "float32", "contiguous", {"scale_factor": 4, "mode": "bicubic"}),
+    "not finite": ((8, 64, 64, 64), "float32", "not finite", {"scale_factor": 2, "mode": "bilinear"}),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_memory_is_bounded(name: str, threads: int) -> None:
+    """16 MiB and a tenth of the output beside it, tables of a first call included, however many threads."""
+    shape, dtype, layout, arguments = MEMORY[name]
+    x = noise(*shape, dtype=dtype)
+    if layout == "not finite":
+        x[...] = np.nan
+    else:
+        x = cases.lay_out(x, layout)
+    before = list(cupysample._threads._chosen)
+    cupysample.set_num_threads(threads)
+    try:
+        for _ in ("cold", "warm"):
+            tracemalloc.start()
+            y = cupysample.interpolate(x, **arguments)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak <= y.nbytes * 1.1 + (16 << 20)
+    finally:
+        cupysample._threads._chosen[:] = before
+
+
+def test_warm_calls_allocate_nothing_but_outputs() -> None:
+    """Three layers, as a network has: NumPy allocates the three results."""
+    x = noise(1, 3, 64, 64)
+
+    def chain() -> list[NDArray[Any]]:
+        a = cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+        b = cupysample.interpolate(a, size=(72, 100), mode="bicubic", antialias=True)
+        return [a, b, cupysample.interpolate(b, scale_factor=2)]
+
+    chain()
+    tracemalloc.start()
+    results = chain()
+    taken = tracemalloc.take_snapshot().filter_traces([tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    outputs = sum(each.nbytes for each in results)
+    assert sum(trace.size for trace in taken.traces) == outputs
+    assert peak < outputs + (x.nbytes >> 1)  # Python's objects, no pixels
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is remembered
+
+
+def test_byte_order_is_no_part_of_a_layout() -> None:
+    """The same call on other bytes has another program, whichever comes first."""
+    x = noise(2, 3, 16, 16)
+    for first, second in ((">f4", "<f4"), ("<f4", ">f4")):
+        forget()
+        for mode in ("bilinear", "nearest"):
+            expected = oracle.interpolate(x, scale_factor=2, mode=mode)
+            for dtype in (first, second, first):
+                actual = cupysample.interpolate(x.astype(dtype), scale_factor=2, mode=mode)
+                bounds.assert_within(actual, expected, 1e-6 * (mode != "nearest") + np.zeros(expected.shape))
+
+
+def test_programs_are_forgotten_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_numpy, "PROGRAMS", 2)
+    x = noise(1, 2, 9, 9)
+    for _ in range(2):
+        for n in range(3, 9):
+            check(x, {"size": (n, n), "mode": "bilinear"})
+            assert len(_numpy._programs) <= 2
+
+
+def test_one_plan_serves_every_library() -> None:
+    """A program knows layouts only."""
+    plan = _plan.make("bilinear", "float32", (8, 8), (16, 16), None, False, False)
+    layouts = [
+        _arrays.Layout(shape, _steps.dense_strides(shape, 4), "float32", 4, None)
+        for shape in ((1, 3, 8, 8), (1, 3, 16, 16))
+    ]
+    program = _numpy.prepare(plan, layouts[0], layouts[1], True, True)
+    x, y = noise(1, 3, 8, 8), np.empty((1, 3, 16, 16), np.float32)
+    program.run(x, y, lambda: 1)
+    assert y.tobytes() == cupysample.interpolate(x, scale_factor=2, mode="bilinear").tobytes()
