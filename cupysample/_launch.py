@@ -35,6 +35,7 @@ from cupysample._tuning import (
     RESIDENT_THREADS,
     RUN_DEPTHS,
     RUN_ROWS,
+    STREAMED,
     TABLE_BYTES,
     TABLE_ROWS,
     WIDE_BYTES,
@@ -318,6 +319,7 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
         ("CS_TAPS", str(taps)),
         ("CS_VECTOR", str(vector(axes, dtype, taps, wide))),
         ("CS_WIDE", str(int(wide))),
+        ("CS_STREAMED", str(int(STREAMED))),
     )
 
 

@@ -135,6 +135,10 @@ Counted: at 2x a run of 16 rows reads 9 source rows where 8 would do, a run of 8
 where the launch would not fill a large GPU. Predicted, not measured.
 """
 
+STREAMED = False
+"""kernels/few_taps.cu: whether vectors are stored as what nobody reads again. A guess until a device has been asked: a next
+kernel mostly does read what this one wrote, from L2 where it fits."""
+
 BAND_THREADS = (64, 128, 256)
 """Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
 rows of floats, 2 of 128 registers. Each reads 16 bytes of a row, of floats up to 32, or in the shortest rows one element.

@@ -38,6 +38,31 @@ struct alignas(V * sizeof(Element)) Vector {
     Element e[V];
 };
 
+#if CS_STREAMED
+template <int Bytes>
+struct Word;
+template <>
+struct Word<1> {
+    typedef unsigned char Type;
+};
+template <>
+struct Word<2> {
+    typedef unsigned short Type;
+};
+template <>
+struct Word<4> {
+    typedef unsigned Type;
+};
+template <>
+struct Word<8> {
+    typedef uint2 Type;
+};
+template <>
+struct Word<16> {
+    typedef uint4 Type;
+};
+#endif
+
 // A row of an axis' matrix in the last `count` of N places, as the tables hold it; the weights before are 0. N is 1 for copies
 // and for a missing axis.
 template <int N>
@@ -78,6 +103,17 @@ struct alignas(16) Window {
     // The source index of place k.
     __device__ Index at(int k) const { return left + (k > N - count ? k - (N - count) : 0); }
 };
+
+// CS_STREAMED: what is written leaves the caches first, for nobody here reads it again.
+__device__ inline void put(Vector* to, const Vector& y) {
+#if CS_STREAMED
+    typename Word<sizeof(Vector)>::Type word;
+    memcpy(&word, &y, sizeof word);
+    __stcs((decltype(&word))to, word);
+#else
+    *to = y;
+#endif
+}
 
 // A thread's elements of a row: where they lie in out, and what they read of a source row.
 struct Elements {
@@ -167,7 +203,7 @@ struct Elements {
 #pragma unroll
         for (int c = 0; c < V; ++c) y.e[c] = narrow(sums[c]);
         if (packed) {
-            *(Vector*)(row + first) = y;
+            put((Vector*)(row + first), y);
             return;
         }
 #pragma unroll

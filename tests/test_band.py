@@ -74,6 +74,10 @@ def calls() -> Iterator[Call]:
             yield some._replace(x=some.x[..., ::-1])
             if not before:  # no whole number of vectors, and no other row is there to be out of step
                 yield call((1, 1, 88 * elements + 1), 4)
+                for n in (3 * threads * columns, 3 * threads * columns + 1):  # several tiles
+                    yield call((1, 1, n), n // 19)
+                    some = call((1, n // 2, 3), n // 38)
+                    yield some._replace(x=np.moveaxis(some.x, -1, 1))
             if before == (23,) and arithmetic != "fixed":  # two and a half windows for a single pixel
                 yield call((1, 1, *before, 5 * threads * columns // 2), *smaller, 1)
             for channels in (3, 96, 99) if before in ((23,), (7, 9)) else ():

@@ -171,6 +171,31 @@ def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, mon
             assert call.out.tobytes() == first, call
 
 
+def test_streamed_stores_write_the_same(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variant that a sweep on a device tries, of every width of a vector."""
+    found = {}
+    for call in everything():
+        made, _tables = call.launch()
+        if made.geometry["share"]["packed"][0] and call.x.ndim == 4:
+            itemsize = call.out.itemsize // (2 if call.out.dtype.kind == "c" and call.taps > 1 else 1)
+            found[int(dict(made.defines)["CS_VECTOR"]) * itemsize] = call
+    assert set(found) >= {4, 8, 16}
+    expected = {}
+    for width, call in found.items():
+        made, _tables = call.launch()
+        launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
+        expected[width] = call.out.tobytes()
+    monkeypatch.setattr(_launch, "STREAMED", True)
+    wanted = {launches.name(made.kernel, made.defines) for made, _tables in (call.launch() for call in found.values())}
+    streamed = launches.build_all(keep=wanted.__contains__)
+    for width, call in found.items():
+        made, _tables = call.launch()
+        assert ("CS_STREAMED", "1") in made.defines
+        launches.poison(call.out)
+        launches.execute(streamed, made, call.x.ctypes.data, call.out.ctypes.data)
+        assert call.out.tobytes() == expected[width]
+
+
 @pytest.mark.parametrize("size", [(6, 6), (4, 4), (12, 13), (3, 7)])
 @pytest.mark.parametrize("mode", ["bilinear", "area", "bicubic", "lanczos"])
 def test_infinities_stay_infinities(kernels: HostKernels, mode: str, size: tuple[int, int]) -> None:

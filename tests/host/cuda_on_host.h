@@ -163,6 +163,11 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+template <typename T>
+inline void __stcs(T* to, T value) {
+    *to = value;
+}
+
 // c + two products: of the 16-bit halves of a with the lower (upper) two bytes of b, all signed.
 inline int __dp2a_lo(int a, int b, int c) {
     return c + std::int16_t(a) * std::int8_t(b) + std::int16_t(a >> 16) * std::int8_t(b >> 8);
