@@ -205,8 +205,11 @@ struct Computed {
 
 #if CS_COMPUTED == 1
 
+// Not inlined: one copy for all axes, which is most of what there is to compile.
+__device__ __attribute__((noinline)) Computed computed(const Axis& a, Index i) { return Computed(a, i, a.n_in, a.n_out); }
+
 struct Row : Computed {
-    __device__ Row(const Axis& a, Index i) : Computed(a, i, a.n_in, a.n_out) {}
+    __device__ Row(const Axis& a, Index i) : Computed(computed(a, i)) {}
 };
 
 #else
