@@ -180,14 +180,16 @@ def band_integer(code: Sass, plan: Plan, made: Launch) -> float:
     threads, elements = int(defines["CS_THREADS"]), int(defines["CS_ELEMENTS"])
     rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
     innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
-    taps = sorted((loop for loop in innermost if _shared_reads(code, loop)), key=lambda loop: loop.head)
-    taps = taps[:elements] if share["packed"] else taps[elements:]  # unrolled
+    taps = [loop for loop in innermost if _shared_reads(code, loop)]
     rows_at_once = (
         4 if plan.arithmetic == "fixed" else 1
     )  # a read of shared memory gives one row of four pixels, or four rows
     each_read = sum((loop.latch - loop.head + 1) / _shared_reads(code, loop) for loop in taps) / elements * rows_at_once
     around = [loop for loop in code.loops if all(loop.holds(each) for each in taps)]  # parts, rows, depths, groups …
     each_four = code.shortest(around[1].head, around[1].latch, _loads)
+    if plan.arithmetic == "fixed" and width > 1:  # a row is written byte by byte instead, each of four
+        by_bytes = code.shortest(around[1].head, around[1].latch, lambda each: each.text.startswith("STS.U8"))
+        each_four += 4 * (by_bytes - each_four)
     each_group = code.shortest(around[3].head, around[3].latch, lambda each: each.stores > 0)
     last = len(plan.axes) - 1
     counts = [float(axis.taps().count.mean()) for axis in plan.axes]

@@ -406,7 +406,7 @@ def band(plan: Plan, view: View) -> Made | None:
     run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS))
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
-    defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns)
+    defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
     share, tables = Share(packed, pixels, channels, group, splits), [PLAIN] * len(plan.axes)
     if plan.arithmetic == "fixed":
         tables[-1] = PAIRS
@@ -443,21 +443,23 @@ def _neighbours(dtype: str, arithmetic: str) -> int:
     return min(vector, BAND_COLUMNS) if arithmetic in SEPARABLE else vector
 
 
-def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: int) -> Defines:
-    """The defines of an instance of kernels/band.cu."""
+def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: int, packed: bool) -> Defines:
+    """The defines of an instance of kernels/band.cu, which serves both, packed and not; or of band_integer.cu."""
+    integer = [("CS_ELEMENTS", str(_band_elements(axes, dtype))), ("CS_PACKED", str(int(packed)))]
     return (
         *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_THREADS", str(threads)),
         ("CS_COLUMNS", str(columns)),
         ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
         ("CS_ROWS", str(BAND_ROWS)),
-        *([] if arithmetic in SEPARABLE else [("CS_ELEMENTS", str(_band_elements(axes, dtype)))]),
+        *([] if arithmetic in SEPARABLE else integer),
     )
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
     """Whether band.cu or band_integer.cu takes fewer instructions than few_taps.cu: see ``BAND_ELEMENTS``."""
-    least = {"float16": 1.0, "bfloat16": 1.0, "uint8": BAND_SHRINKS}.get(view.dtype, math.inf)
+    uint8 = BAND_SHRINKS if view.inner.extent == 1 else math.inf  # of other layouts it takes bytes one by one
+    least = {"float16": 1.0, "bfloat16": 1.0, "uint8": uint8}.get(view.dtype, math.inf)
     gathers = ("CS_WIDE", "0") in made.defines and made.tables[0] == _TAPS[-1]
     shrink = all(axis.n_in > least * axis.n_out for axis in plan.axes[-2:])
     return gathers and shrink and plan.axes[-1].n_in * view.inner.extent >= BAND_ELEMENTS
@@ -523,7 +525,8 @@ def _instances() -> Iterator[tuple[str, Defines]]:
                     if taps <= most_taps(axes, arithmetic):
                         yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
             for threads, columns in band_shapes(dtype, arithmetic):
-                yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns)
+                for packed in (False,) if arithmetic in SEPARABLE else (False, True):
+                    yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
 
 
 def has_table(axis: Axis) -> bool:

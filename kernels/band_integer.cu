@@ -175,7 +175,7 @@ struct Output {
             column += k * width;
         }
         const Weight* w = (const Weight*)axis.weight + i + k * Index(axis.n_out);
-#pragma unroll 4
+#pragma unroll 2
         for (; k < past; ++k, w += Index(axis.n_out), column += width) {
             const Weight weight = *w;
             const Column tap = window.columns[place(column)];
@@ -317,8 +317,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, (CS_AXES > 2 ? 256 : 38
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     __shared__ Window window;
     __shared__ Rows<Weight> weights[CHUNK];
-    if (g.packed)
-        resample<Packed>(source, out, g, window, weights);
-    else
-        resample<Apart>(source, out, g, window, weights);
+#if CS_PACKED
+    resample<Packed>(source, out, g, window, weights);
+#else
+    resample<Apart>(source, out, g, window, weights);
+#endif
 }
