@@ -46,7 +46,7 @@ def runs(axis: Axis, start: int, stop: int, rows: int, dtype: np.dtype[Any], rig
     Fixed-point weights come scaled by ``2**-bits``: a power of two, so that products and sums stay exact.
     """
     taps = axis.taps(start, stop)
-    pixel, width = _windows(taps, rows)
+    pixel, width = _windows(taps, rows, axis.window(start, stop)[1])
     matrices = _dense(taps, pixel, width, rows, dtype)
     if axis.dtype == "fixed":
         matrices *= dtype.type(0.5 ** fixed_point_bits(axis))
@@ -69,13 +69,13 @@ def _compact(matrices: NDArray[Any], right: bool) -> NDArray[Any]:
     return np.broadcast_to(some, (len(matrices), *some.shape[1:]))
 
 
-def _windows(taps: Taps, rows: int) -> tuple[NDArray[np.int64], int]:
-    """First pixel of the window of each block, and the width of all of them; none reaches beyond what the taps read."""
+def _windows(taps: Taps, rows: int, end: int) -> tuple[NDArray[np.int64], int]:
+    """First pixel of the window of each block, and the width of all of them; none reaches beyond the taps' ``end``."""
     first = np.arange(0, len(taps.left), rows)
     low = np.minimum.reduceat(taps.left, first)
     high = np.maximum.reduceat(taps.left + taps.count, first)
     width = max(1, int((high - low).max()))
-    return np.minimum(low, high.max() - width), width
+    return np.minimum(low, end - width), width
 
 
 def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -132,10 +132,10 @@ def choose(axis: Axis, last: bool, vectors: int, times: int, tiles: int) -> tupl
     last:     whether the axis is that of unit stride; a product then has so many ``vectors`` as rows, else as columns.
     times:    how often there are so many vectors, in an array of so many ``tiles``.
     """
-    taps = axis.taps()
+    taps, end = axis.taps(), axis.window(0, axis.n_out)[1]
     found = []
     for rows in sorted({min(rows, axis.n_out) for rows in ROWS[last]}):
-        pixel, width = _windows(taps, rows)
+        pixel, width = _windows(taps, rows, end)
         if rows * width <= GEMM_MACS and axis.n_out * width <= MATRICES:
             choice = Choice(rows, width, len(_equally_spaced(pixel)))
             found.append((choice.ns(last, axis.n_out, vectors, times, tiles), choice))

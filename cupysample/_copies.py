@@ -15,7 +15,7 @@ import numpy as np
 from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
-from cupysample._program import Order, Program, Range, is_dense, orders, window
+from cupysample._program import Order, Program, Range, is_dense, orders
 from cupysample._steps import SCRATCH, Pick, Step, View
 from cupysample._taps import Axis
 from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
@@ -41,7 +41,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
             return (_steps.Copy(),)
         shape = [b - a for a, b in tile]
         for d in gathered:
-            first, end = window(program.axes[d], tile[d])
+            first, end = program.axes[d].window(*tile[d])
             shape[d] = end - first
         picks, offset = [], 0
         for d in gathered:

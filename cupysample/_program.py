@@ -18,7 +18,6 @@ from cupysample import _exact, _steps, _threads
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._steps import Step, Tile
-from cupysample._taps import Axis
 from cupysample._tuning import EXACT_BYTES, SCRATCH_BYTES, SMALL_TILE_ELEMENTS, SPARE_BYTES, SPARE_SHARE
 
 if TYPE_CHECKING:
@@ -43,12 +42,6 @@ def is_dense(layout: Layout, order: Order) -> bool:
     """Whether the array is C-contiguous in this order of its axes."""
     strides = ordered(layout.strides, order)
     return strides == _steps.dense_strides(ordered(layout.shape, order), layout.itemsize, like=strides)
-
-
-def window(axis: Axis, rows: Range) -> Range:
-    """First pixel that some outputs read, and the end."""
-    taps = axis.taps(*rows)
-    return int(taps.left.min()), int((taps.left + taps.count).max())
 
 
 class Cut(NamedTuple):
@@ -107,7 +100,7 @@ class Program:
                 block -= block % unit
             budget /= block * cost
             ranges.insert(0, [(a, min(a + block, n)) for a in range(0, n, block)])
-        windows = {(d, rows): window(axis, rows) for d, axis in self.axes.items() for rows in ranges[d]}
+        windows = {(d, rows): axis.window(*rows) for d, axis in self.axes.items() for rows in ranges[d]}
         made: dict[tuple[Range, ...], tuple[Step, ...]] = {}
         for tile in itertools.product(*ranges):
             alike = tuple(rows if d in self.axes else (0, rows[1] - rows[0]) for d, rows in enumerate(tile))

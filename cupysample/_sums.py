@@ -20,7 +20,7 @@ from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._blocks import Choice, choose, runs
 from cupysample._plan import DTYPES, Plan
-from cupysample._program import Order, Program, Range, is_dense, ordered, orders, window
+from cupysample._program import Order, Program, Range, is_dense, ordered, orders
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, View
 from cupysample._taps import Axis, fixed_point_bits
@@ -172,7 +172,7 @@ def _slices(axis: Axis) -> Slices | None:
 
 def _steps_of(program: Program, way: Way, tile: tuple[Range, ...]) -> tuple[Step, ...]:
     """The steps of the outputs in these ranges."""
-    windows = {position: window(axis, tile[position]) for position, axis in program.axes.items()}
+    windows = {position: axis.window(*tile[position]) for position, axis in program.axes.items()}
     shape = [b - a for a, b in (windows.get(d, rows) for d, rows in enumerate(tile))]
     shapes = [tuple(shape)]
     for each in way.passes:

@@ -110,6 +110,12 @@ class Axis:
             return _all_taps(self)[start:stop]
         return _build(self, start, stop)
 
+    def window(self, start: int, stop: int) -> tuple[int, int]:
+        """First pixel that rows ``start … stop - 1`` read, and the end; one pixel to look at where they read none."""
+        taps = self.taps(start, stop)
+        first = min(int(taps.left.min()), self.n_in - 1)
+        return first, max(int((taps.left + taps.count).max()), first + 1)
+
 
 def weight_dtype(dtype: str) -> np.dtype[Any]:
     """The dtype weights are computed in."""

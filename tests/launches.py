@@ -59,6 +59,17 @@ def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDAr
     return call.plan, out
 
 
+def plan_and_gradient(
+    g: NDArray[Any], input_size: tuple[int, ...], **arguments: Any
+) -> tuple[_plan.Plan, NDArray[Any]]:
+    """The transposed plan of a call and its C-contiguous output, poisoned."""
+    dtype = g.dtype.name
+    plan = _interpolate.plan_of(input_size, dtype, *arguments_of(**arguments)).transposed(dtype)
+    out: NDArray[Any] = np.empty(input_size, g.dtype)
+    poison(out)
+    return plan, out
+
+
 def layout(x: NDArray[Any], address: int) -> Layout:
     """The layout of an array as the kernels get it, its element [0, 0, …] at an address."""
     return Layout(x.shape, x.strides, x.dtype.name, x.itemsize, 0, address % _arrays.ALIGNMENT)
@@ -103,13 +114,40 @@ def bounded(grid: tuple[int, int, int], blocks: int) -> tuple[int, int, int]:
 
 
 def run(
-    kernels: HostKernels, x: NDArray[Any], *, order: Order = "forward", blocks: int = 0, **arguments: Any
+    kernels: HostKernels,
+    x: NDArray[Any],
+    *,
+    order: Order = "forward",
+    blocks: int = 0,
+    out: NDArray[Any] | None = None,
+    **arguments: Any,
 ) -> NDArray[Any]:
     """Resample with the kernels on the host; ``blocks`` bounds the grid along each axis."""
-    plan, out = plan_and_output(x, **arguments)
+    plan, new = plan_and_output(x, **arguments)
+    out = new if out is None else out
     if 0 not in out.shape:
         tables = Tables()
         execute(kernels, launch(plan, x, out, tables), x.ctypes.data, out.ctypes.data, order, blocks)
+    return out
+
+
+def run_backward(
+    kernels: HostKernels,
+    g: NDArray[Any],
+    input_size: tuple[int, ...],
+    *,
+    order: Order = "forward",
+    blocks: int = 0,
+    out: NDArray[Any] | None = None,
+    **arguments: Any,
+) -> NDArray[Any]:
+    """The gradient by the kernels on the host."""
+    plan, new = plan_and_gradient(g, input_size, **arguments)
+    out = new if out is None else out
+    if 0 in out.shape:
+        return out
+    tables = Tables()
+    execute(kernels, launch(plan, g, out, tables), g.ctypes.data, out.ctypes.data, order, blocks)
     return out
 
 

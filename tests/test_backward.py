@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _interpolate, _launch
-from cupysample._plan import Plan
+from cupysample import _launch
 from tests import bounds, cases, cupy_on_host, launches, oracle
 from tests.cases import Case
 from tests.host.harness import HostKernels, Job, races, replay_sanitized
@@ -168,6 +167,19 @@ def test_pixels_without_outputs_have_no_gradient_whatever_is_beside_them() -> No
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", ">f4", "float64"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_tiles_without_a_pixel_that_was_read(mode: str, dtype: str) -> None:
+    """A large image made tiny without antialias: most of its gradient is 0, whole tiles of it; here by the sparse few."""
+    g = cases.values(np.random.default_rng(0), (1, 1, 2, 50), "float64").astype(dtype)
+    y = cupysample.interpolate_backward(g, (1, 1, 2000, 5000), size=(2, 50), mode=mode)
+    rows, columns = (np.flatnonzero(abs(y[0, 0]).sum(axis)) for axis in (1, 0))
+    assert len(rows) <= 8
+    assert len(columns) <= 200
+    case = Case(mode, y.dtype.name, "contiguous", (1, 1), (2000, 5000), (2, 50), None, False, None, False)
+    check(case, g, y)
+
+
 def test_integers_have_no_gradient_and_shapes_are_checked() -> None:
     g = np.ones((1, 2, 4, 4), np.float32)
     with pytest.raises(
@@ -207,21 +219,9 @@ def kernels() -> HostKernels:
     return launches.build_all()
 
 
-def plan_and_output(case: Case, g: NDArray[Any]) -> tuple[Plan, NDArray[Any]]:
-    """The transposed plan and a poisoned output."""
-    shape = (*case.batch, *case.spatial)
-    plan = _interpolate.plan_of(shape, case.dtype, *launches.arguments_of(**case.arguments)).transposed(case.dtype)
-    out: NDArray[Any] = np.empty(shape, g.dtype)
-    launches.poison(out)
-    return plan, out
-
-
 def run(kernels: HostKernels, case: Case, g: NDArray[Any], **options: Any) -> NDArray[Any]:
     """The gradient by the kernels."""
-    plan, out = plan_and_output(case, g)
-    tables = launches.Tables()
-    launches.execute(kernels, launches.launch(plan, g, out, tables), g.ctypes.data, out.ctypes.data, **options)
-    return out
+    return launches.run_backward(kernels, g, (*case.batch, *case.spatial), **options, **case.arguments)
 
 
 def native_cases(n: int, seed: int) -> list[Case]:
@@ -277,7 +277,7 @@ def test_sanitizers_and_races(kernels: HostKernels, monkeypatch: pytest.MonkeyPa
         packed = []
         for case in native_cases(150, seed):
             g = gradient(case)
-            plan, out = plan_and_output(case, g)
+            plan, out = launches.plan_and_gradient(g, (*case.batch, *case.spatial), **case.arguments)
             packed.append(launches.pack(plan, g, out, blocks=3))
         return packed
 
