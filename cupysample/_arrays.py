@@ -212,6 +212,8 @@ class _Torch:
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
+        if x.is_nested:
+            raise TypeError(f"{name}: must be one tensor of one shape, got a nested tensor")
         if x.layout != torch.strided or x.device.type not in ("cpu", "cuda"):
             raise TypeError(
                 f"{name}: a torch tensor must be strided and on a CPU or CUDA device, "

@@ -18,6 +18,7 @@ from cupysample import _arrays, _numpy, _plan
 from cupysample._arrays import Layout, Library, Output
 from cupysample._plan import DTYPES, MODES
 from cupysample._tuning import CALLS
+from cupysample._words import shown
 
 Size = int | Sequence[int]
 ScaleFactor = float | Sequence[float]
@@ -192,8 +193,6 @@ def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: A
     source = library.layout(input, "input")
     plan = plan_of(source.shape, source.dtype, *arguments)
     shape = (*source.shape[:2], *plan.size)
-    if math.prod(shape) * source.itemsize > LAST_INT64:
-        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
     return _new(plan, library, source, shape, channels_last(source.shape, source.strides, shape, arguments[2]), out)
 
 
@@ -220,6 +219,8 @@ def _adjoint(library: Library, source: Layout, shape: tuple[int, ...], arguments
 def _new(
     plan: _plan.Plan, library: Library, source: Layout, shape: tuple[int, ...], channels_last: bool, out: Any
 ) -> Call:
+    if math.prod(shape) * source.itemsize > LAST_INT64:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
     if out is not None:
         return Call(plan, source, _checked_out(out, library, source, shape), None)
     output = _arrays.output(source, shape, channels_last)
@@ -232,8 +233,9 @@ def _new(
 
 def checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the forward call's input, whose batch and channels are those of the gradient."""
-    if not isinstance(input_size, Sequence) or not all(_is_integer(n) and not isinstance(n, bool) for n in input_size):
-        raise TypeError(f"input_size: must be a sequence of ints, the shape of the input, got {input_size!r}")
+    is_sequence = isinstance(input_size, Sequence) and not isinstance(input_size, bytes | bytearray | memoryview)
+    if not is_sequence or not all(_is_integer(n) and not isinstance(n, bool) for n in input_size):
+        raise TypeError(f"input_size: must be a sequence of ints, the shape of the input, got {shown(input_size)}")
     checked = tuple(operator.index(n) for n in input_size)
     if len(checked) != len(shape) or checked[:2] != shape[:2]:
         raise ValueError(
@@ -262,13 +264,16 @@ def plan_of(
     spatial = shape[2:]
     dimensions = len(shape) - 2
     size_out, scale_factors = _sizes_or_factors(size, scale_factor, shape, dimensions)
-    if recompute_scale_factor and size_out is not None:
+    recompute = _is_true(recompute_scale_factor, "recompute_scale_factor")
+    if recompute and size_out is not None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-    if scale_factors is not None and (recompute_scale_factor or mode == "area"):
+    given: tuple[str, Any] = "size", size
+    if scale_factors is not None and (recompute or (isinstance(mode, str) and mode == "area")):
         checked = [_checked_factor(factor, scale_factor) for factor in scale_factors]
-        size_out = [int(n * factor) for n, factor in zip(spatial, checked, strict=False)]  # torch's own expression
-        scale_factors = None
+        size_out = [_scaled(n, factor, scale_factor) for n, factor in zip(spatial, checked, strict=False)]
+        scale_factors, given = None, ("scale_factor", scale_factor)
     supported = row is not None and dimensions in row.dimensions
+    antialias = _is_true(antialias, "antialias")
     if antialias and not (supported and row is not None and row.antialias):
         raise ValueError(
             "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
@@ -280,18 +285,18 @@ def plan_of(
     if row.only_antialias and not antialias:
         raise ValueError("Lanczos mode requires antialias=True")
     if align_corners is not None and not isinstance(align_corners, bool | np.bool_):
-        raise TypeError(f"align_corners: must be a bool or None, got {align_corners!r}")
+        raise TypeError(f"align_corners: must be a bool or None, got {shown(align_corners)}")
     factors: tuple[float, ...] | None = None
     if size_out is not None:
-        extents = tuple(_checked_extent(n, size) for n in size_out)
+        extents = tuple(_checked_extent(n, *given) for n in size_out)
     else:
         assert scale_factors is not None
-        factors = tuple(float(_checked_factor(factor, scale_factor)) for factor in scale_factors)
+        factors = tuple(_as_double(_checked_factor(factor, scale_factor), scale_factor) for factor in scale_factors)
         extents = tuple(_floor(n * factor) for n, factor in zip(spatial, factors, strict=True))
     _check_extents(spatial, extents, mode, shape)
     if dtype not in DTYPES or (dtype == "bool" and row.family not in ("nearest", "nearest-exact")):
         raise NotImplementedError(_unsupported_dtype(dtype, mode))
-    return _plan.make(mode, dtype, spatial, extents, factors, bool(align_corners), bool(antialias))
+    return _plan.make(mode, dtype, spatial, extents, factors, bool(align_corners), antialias)
 
 
 def _sizes_or_factors(
@@ -306,7 +311,7 @@ def _sizes_or_factors(
         if len(size) != dimensions:
             raise ValueError(
                 "Input and output must have the same number of spatial dimensions, but got "
-                f"input with spatial dimensions of {list(shape[2:])} and output size of {size}. "
+                f"input with spatial dimensions of {list(shape[2:])} and output size of {shown(size)}. "
                 "Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
                 "output size in (o1, o2, ...,oK) format."
             )
@@ -323,7 +328,7 @@ def _sizes_or_factors(
             raise ValueError(
                 "Input and scale_factor must have the same number of spatial dimensions, but "
                 f"got input with spatial dimensions of {list(shape[2:])} and "
-                f"scale_factor of shape {scale_factor}. "
+                f"scale_factor of shape {shown(scale_factor)}. "
                 "Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
                 "scale_factor in (s1, s2, ...,sK) format."
             )
@@ -336,7 +341,7 @@ def check_words(size: Any, scale_factor: Any, shape: tuple[Any, ...]) -> tuple[l
     sizes, factors = _sizes_or_factors(size, scale_factor, shape, len(shape) - 2)
     for n in sizes or ():
         if type(n).__name__ != "SymInt":
-            _checked_extent(n, size)
+            _checked_extent(n, "size", size)
     for factor in factors or ():
         if type(factor).__name__ != "SymFloat":
             _checked_factor(factor, scale_factor)
@@ -354,13 +359,22 @@ def _is_tensor(n: Any) -> bool:
     return type(n).__module__.partition(".")[0] == "torch" and hasattr(n, "is_floating_point")
 
 
-def _checked_extent(n: Any, size: Any) -> int:
-    """Return one output extent as an int; bools, floats and arrays are refused."""
+def _is_true(value: Any, name: str) -> bool:
+    """The truth of a value, as ``if`` takes it."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # an array has none
+        kind = next(kind for kind in (TypeError, ValueError, RuntimeError) if isinstance(error, kind))
+        raise kind(f"{name}: must be true or false, got {shown(value)}") from error
+
+
+def _checked_extent(n: Any, name: str, given: Any) -> int:
+    """Return one output extent as an int; bools, floats and arrays are refused. ``given``, by ``name``, led to it."""
     if isinstance(n, bool) or not _is_integer(n) or (_is_tensor(n) and n.ndim > 0):
-        raise TypeError(f"size: must be an int or a sequence of ints, one for each spatial axis, got {size!r}")
+        raise TypeError(f"size: must be an int or a sequence of ints, one for each spatial axis, got {shown(given)}")
     extent = operator.index(n)
     if not -LAST_INT64 <= extent <= LAST_INT64:
-        raise TypeError(f"size: must fit into 64 bits, got {size!r}")
+        raise TypeError(f"{name}: output extents must fit into 64 bits, got {shown(given)}")
     return extent
 
 
@@ -369,9 +383,25 @@ def _checked_factor(factor: Any, scale_factor: Any) -> Any:
     if not isinstance(factor, numbers.Real):
         raise TypeError(
             f"scale_factor: must be a real number or a sequence of them, one for each spatial axis, "
-            f"got {scale_factor!r}"
+            f"got {shown(scale_factor)}"
         )
     return factor
+
+
+def _as_double(factor: Any, scale_factor: Any) -> float:
+    try:
+        return float(factor)
+    except OverflowError:  # torch's class
+        raise TypeError(f"scale_factor: must be at most the largest double, got {shown(scale_factor)}") from None
+
+
+def _scaled(n: int, factor: Any, scale_factor: Any) -> int:
+    """As torch has it, in its own expression; the classes are those that Python raises in it."""
+    try:
+        return int(n * factor)
+    except (ValueError, OverflowError) as error:
+        kind = ValueError if isinstance(error, ValueError) else OverflowError
+        raise kind(f"scale_factor: must be finite, got {shown(scale_factor)}") from None
 
 
 def _floor(extent: float) -> int:
@@ -413,7 +443,7 @@ def _unsupported(row: _plan.Mode | None, mode: object, ndim: int) -> str:
         return f"Got {ndim}D input, but {mode} mode needs {row.dimensions[0] + 2}D input"
     return (
         f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: "
-        f"nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
+        f"nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode if isinstance(mode, str) else shown(mode)})"
     )
 
 

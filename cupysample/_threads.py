@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cupysample._words import shown
+
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -49,7 +51,7 @@ def set_num_threads(n: int) -> None:
     except TypeError:
         number = None
     if number is None or isinstance(n, bool | np.bool_):
-        raise TypeError(f"n: must be an int, the number of threads, got {n!r}")
+        raise TypeError(f"n: must be an int, the number of threads, got {shown(n)}")
     if number < 1:
         raise ValueError(f"n: must be at least 1, got {number}")
     _chosen[:] = [number]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[1] / "cupysample"
 
 LAYERS = (
-    ("_rounding", "_filters", "_coordinates", "_tuning", "_threads"),
+    ("_rounding", "_filters", "_coordinates", "_tuning", "_words", "_threads"),
     ("_taps",),
     ("_plan", "_blocks"),
     ("_arrays",),
@@ -30,6 +30,7 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("_filters", "_rounding"),
     ("_coordinates", "_rounding"),
+    ("_threads", "_words"),
     ("_numpy", "_sums"),
     ("_numpy", "_copies"),
     ("_numpy", "_program"),
