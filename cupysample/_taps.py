@@ -231,7 +231,8 @@ def interpolate(axis: Axis, index: NDArray[np.int64], filter: Filter, clamped: b
     if clamped:
         coordinate = np.maximum(coordinate, number(0))
     if axis.dtype == "fixed":  # torch floors a float32 here, also for float64 coordinates
-        base = np.floor(coordinate.astype(np.float32)).astype(np.int64)
+        floored = _coordinates.index_dtype(axis.n_in, axis.n_out, np.dtype(np.float32))
+        base = np.floor(coordinate.astype(floored)).astype(np.int64)
         phase = np.clip(coordinate - base, 0, 1)
     else:
         base = np.floor(coordinate).astype(np.int64)

@@ -1,6 +1,9 @@
 // coordinates.cuh: output index to source coordinate, as cupysample/_coordinates.py computes it, rounding by rounding.
 #pragma once
 
+// The longest axis whose pixels a float counts, and its quarters.
+constexpr long long FLOAT32_EXTENT = 1 << 22;
+
 // float: one rounding. double: product and sum rounded separately, so that the CPU gives the same bits without an FMA.
 __device__ inline float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 __device__ inline double fused(double a, double b, double c) { return __dadd_rn(__dmul_rn(a, b), c); }

@@ -134,7 +134,8 @@ struct Computed {
         T x = axis->align_corners ? align_corners(T(i), step) : half_pixel(T(i), step);
         if (Reach == 1 && x < T(0)) x = T(0);
 #if CS_TYPE == CS_UINT8
-        long long base = (long long)floorf(float(x));  // torch floors a float, also for double coordinates
+        // torch floors a float, also for double coordinates; on a long axis that would be another pixel
+        long long base = (long long)floor(n_in > FLOAT32_EXTENT || n_out > FLOAT32_EXTENT ? double(x) : double(float(x)));
         const T t = fmin(fmax(x - T(base), T(0)), T(1));
 #else
         long long base = (long long)floor(x);

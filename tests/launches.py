@@ -152,9 +152,15 @@ def run_backward(
 
 
 def execute(
-    kernels: HostKernels, made: Launch, source: int, out: int, order: Order = "forward", blocks: int = 0
+    kernels: HostKernels,
+    made: Launch,
+    source: int,
+    out: int,
+    order: Order = "forward",
+    blocks: int = 0,
+    chosen: tuple[int, ...] = (),
 ) -> None:
-    """Execute a launch on addresses."""
+    """Execute a launch on addresses; or some of its blocks."""
     unpacked = Job(
         name(made.kernel, made.defines),
         bounded(made.grid, blocks),
@@ -162,6 +168,7 @@ def execute(
         {},
         made.geometry.tobytes(),
         made.shared,
+        chosen=chosen,
     )
     kernels.launch(unpacked, {"source": source, "out": out}, order)
 

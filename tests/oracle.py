@@ -458,26 +458,37 @@ def fixed_point(x: NDArray[np.uint8], axis: Axis, position: int) -> NDArray[np.u
     Weights are q = trunc(w·2^p ± 0.5), half away from 0, with the largest p ≤ 22 that keeps the largest below 2¹⁵. The
     result is (Σ q·x + 2^(p-1)) >> p, within 0 … 255.
     """
+    rows, p = quantised(axis)
+    return narrow(apply(rows, x.astype(np.int64), position), p)
+
+
+@lru_cache(maxsize=32)
+def quantised(axis: Axis) -> tuple[Band, int]:
+    """The band of q, and p."""
     rows = antialias_band(axis, FLOAT64) if axis.antialias else fixed_point_band(axis)
     p = 0
     while p < 22 and int(0.5 + float(rows.weight.max(initial=0)) * 2 ** (p + 1)) < 2**15:
         p += 1
     q = np.trunc(rows.weight * 2**p + np.copysign(0.5, rows.weight)).astype(np.int64)
-    total = apply(replace(rows, weight=q), x.astype(np.int64), position) + 2**p // 2
-    return np.asarray((total >> p).clip(0, 255).astype(np.uint8))
+    return replace(rows, weight=q), p
+
+
+def narrow(total: NDArray[np.int64], p: int) -> NDArray[np.uint8]:
+    """The sum of a pass, rounded and saturated."""
+    return np.asarray((total + 2**p // 2 >> p).clip(0, 255).astype(np.uint8))
 
 
 def fixed_point_band(axis: Axis) -> Band:
     """Float64 weights of linear and cubic without antialias, as torch's CPU code makes them for uint8.
 
-    i = floor(float32(x)), l = x - i within 0 … 1; pixels i+1-n/2 … i+n/2 with weights filter(k + 1 - n/2 - l), those
+    i = floor(float32(x)), floor(x) on an axis above 2²²; l = x - i within 0 … 1; pixels i+1-n/2 … i+n/2 with weights filter(k + 1 - n/2 - l), those
     outside added to the edge.
     """
     n = TAPS[axis.family]
     x = coordinates(axis)
     if axis.family == "linear":
         x = np.maximum(x, 0)
-    i = np.floor(x.astype(np.float32)).astype(np.int64)
+    i = np.floor(x.astype(index_type(axis, FLOAT32).dtype)).astype(np.int64)
     position = np.arange(n) + 1 - n // 2 - (x - i).clip(0, 1)[:, None]
     weight = triangle(position, FLOAT64) if axis.family == "linear" else keys(position, FLOAT64, -0.75)
     return fold(i + 1 - n // 2, weight, axis.n_in)
@@ -492,6 +503,11 @@ def integer_area(x: NDArray[np.uint8], call: Sequence[Axis]) -> NDArray[np.uint8
         ones = (np.arange(count.max(initial=0)) < count[:, None]).astype(np.int64)
         total = apply(Band(left, count, ones), total, position)
         pixels = pixels * count.reshape([-1 if i == position else 1 for i in range(x.ndim)])
+    return mean(total, pixels)
+
+
+def mean(total: NDArray[np.int64], pixels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Their quotient, rounded with ties to even."""
     quotient, remainder = np.divmod(total, pixels)
     round_up = (2 * remainder > pixels) | ((2 * remainder == pixels) & (quotient % 2 == 1))
     return np.asarray((quotient + round_up).astype(np.uint8))

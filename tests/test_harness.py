@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,16 @@ def test_launches_no_device_accepts(
     x = np.zeros(1, np.float32)
     with pytest.raises(LaunchError, match=message):
         samples().run(Job("COPY", grid, block, {"source": x, "out": x}, bytes(16), shared))
+
+
+def test_chosen_blocks_run_alone() -> None:
+    """The grid is as wide as ever for them; a block outside of it is refused."""
+    x = np.arange(1, 3 * 32 + 1, dtype=np.float32)
+    launched = job("COPY", x, np.zeros_like(x), blocks=3, threads=32, n=96)
+    chosen = samples().run(replace(launched, chosen=(2, 0)))
+    np.testing.assert_array_equal(chosen, np.where(np.arange(96) // 32 == 1, 0, x))
+    with pytest.raises(LaunchError, match="a chosen block outside of the grid"):
+        samples().run(replace(launched, chosen=(3,)))
 
 
 def test_parameters_of_another_size_are_refused() -> None:

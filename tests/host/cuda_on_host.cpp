@@ -40,6 +40,8 @@ struct Launch {  // as in kernels.py
     void* out;
     const void* parameters;
     int64_t order;  // of threads and blocks: -2 forward, -1 reversed, others seed a shuffle
+    const uint32_t* chosen;  // the blocks to run; all of them if none is chosen
+    uint64_t chosen_count;
 };
 
 struct Access {  // as in kernels.py
@@ -190,7 +192,8 @@ void Scheduler::run() {
     order = ordered(n, launch.order);
     // Of exactly this size, so that AddressSanitizer's guard zones begin where it ends. operator new aligns to 16.
     shared.reset(new unsigned char[launch.shared_bytes]);
-    for (unsigned i : ordered(blocks, launch.order)) {
+    std::vector<unsigned> some(launch.chosen, launch.chosen + launch.chosen_count);
+    for (unsigned i : some.empty() ? ordered(blocks, launch.order) : some) {
         block = i;
         builtins.block = {i % g[0], i / g[0] % g[1], i / g[0] / g[1]};
         if (!run_block()) break;
@@ -303,6 +306,8 @@ const char* objection(const Launch& l) {
     if (b[0] > 1024 || b[1] > 1024 || b[2] > 64) return "a block above (1024, 1024, 64)";
     if (uint64_t(b[0]) * b[1] * b[2] > 1024) return "more than 1024 threads in a block";
     if (l.shared_bytes > 227 << 10) return "more than 227 KiB of shared memory";
+    for (uint64_t i = 0; i < l.chosen_count; ++i)
+        if (l.chosen[i] >= uint64_t(g[0]) * g[1] * g[2]) return "a chosen block outside of the grid";
     return nullptr;
 }
 

@@ -37,7 +37,8 @@ class Job:
     """A launch with everything it reads and writes.
 
     An array is a buffer: C-contiguous, whole, placed at an aligned address of its own. A view is its buffer, the offset
-    in bytes of its element [0, 0, …], and the strides that the parameters hold.
+    in bytes of its element [0, 0, …], and the strides that the parameters hold. ``chosen`` blocks run alone, x counting
+    fastest; all if there are none.
     """
 
     kernel: str
@@ -51,6 +52,7 @@ class Job:
     source_offset: int = 0
     out_offset: int = 0
     relocations: tuple[Relocation, ...] = ()
+    chosen: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():
@@ -110,6 +112,8 @@ class HostKernels:
             out=addresses[job.out] + job.out_offset,
             parameters=parameters.ctypes.data,
             order={"forward": -2, "reversed": -1}[order] if isinstance(order, str) else order,
+            chosen=(ctypes.c_uint32 * len(job.chosen))(*job.chosen),
+            chosen_count=len(job.chosen),
         )
         call = getattr(self._library, f"call_{self._index[job.kernel]}")
         error = self._library.host_launch(call, ctypes.byref(launch), int(logging))
@@ -158,6 +162,8 @@ class _Launch(ctypes.Structure):  # as in cuda_on_host.cpp
         ("out", ctypes.c_void_p),
         ("parameters", ctypes.c_void_p),
         ("order", ctypes.c_int64),
+        ("chosen", ctypes.POINTER(ctypes.c_uint32)),
+        ("chosen_count", ctypes.c_uint64),
     )
 
 
