@@ -332,6 +332,35 @@ def test_more_than_two_to_the_31_elements(cupy: Any) -> None:
     np.testing.assert_array_equal(host(z[0, 0, -1, -3:]), [7, 8, 9])
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear", "area"])
+def test_an_axis_past_what_float32_counts(cupy: Any, mode: str) -> None:
+    """2^24 + 3 pixels of uint8, doubled: the bits of NumPy, whose every pixel is there."""
+    n = 2**24 + 3
+    x = np.random.default_rng(0).integers(0, 256, (1, 1, n), np.uint8)
+    y = cupysample.interpolate(cupy.asarray(x), size=2 * n, mode=mode)
+    np.testing.assert_array_equal(host(y), cupysample.interpolate(x, size=2 * n, mode=mode))
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((2, 0, 4, 5), {"size": (3, 7), "mode": "bilinear"}),
+        ((2, 3, 1, 1), {"size": (9, 7), "mode": "bicubic"}),
+        ((1, 2, 10_001), {"scale_factor": 1e-4, "mode": "linear", "antialias": True}),
+        ((1, 2, 7), {"scale_factor": 1e4, "mode": "linear"}),
+        ((1, 1, 3, 5), {"scale_factor": (1e4, 1e3), "mode": "bicubic"}),
+        ((1, 1, 3_000, 2_000), {"scale_factor": 1e-3, "mode": "bilinear", "antialias": True}),
+    ],
+)
+def test_extreme_sizes_and_factors(cupy: Any, shape: tuple[int, ...], arguments: dict[str, Any]) -> None:
+    """No channels, one pixel, factors of ten thousand and its inverse: within the sum of two bounds of NumPy's."""
+    x = cases.values(np.random.default_rng(0), shape, "float32")
+    y, expected = host(cupysample.interpolate(cupy.asarray(x), **arguments)), cupysample.interpolate(x, **arguments)
+    assert y.shape == expected.shape
+    tolerance = bounds.bound(x, **arguments)
+    bounds.assert_within(y, expected.astype(np.float64), 2 * tolerance, sane=1)
+
+
 def test_many_planes_and_rows(cupy: Any) -> None:
     """N*C and H beyond 65535, the limit of a grid's second and third dimension."""
     x = cupy.arange(70_000, dtype=np.float32).reshape(70, 1000, 1, 1)
