@@ -10,12 +10,12 @@ Where both are asked for, the function comes first, and calls the operator with 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._dynamo.eval_frame import get_eval_frame_callback as _watching
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
@@ -98,8 +98,8 @@ def _wants_operator(x: Tensor) -> bool:
 
 
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
-    """Straight to the kernels; once ``torch.compile`` is in use, out of its sight, for it would compile NumPy too."""
-    run = _opaque() if "torch._dynamo" in sys.modules else _kernels
+    """Straight to the kernels; where ``torch.compile`` watches, out of its sight, for it would compile NumPy too."""
+    run = _opaque() if torch.compiler.is_dynamo_compiling() or _watching() else _kernels
     result: Tensor = run(x, input_size, arguments, out)
     return result
 

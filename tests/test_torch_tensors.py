@@ -312,6 +312,22 @@ def test_transforms_under_compile_are_right() -> None:
 
 
 @pytest.mark.usefixtures("compiler")
+def test_only_what_the_compiler_watches_is_hidden_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimisers import ``torch._dynamo``, so most calls are made beside it: they take the straight way."""
+    hidden = []
+    opaque = cupysample.torch._opaque
+    monkeypatch.setattr(cupysample.torch, "_opaque", lambda: hidden.append(1) or opaque())
+    assert "torch._dynamo" in sys.modules
+    x = noise(1, 1, 4, 4).requires_grad_()
+    interpolate(x, scale_factor=2).sum().backward()
+    interpolate(x.detach(), scale_factor=2, out=noise(1, 1, 8, 8))
+    assert not hidden
+    monkeypatch.setattr(cupysample.torch, "_watching", lambda: print)
+    interpolate(x.detach(), scale_factor=2)
+    assert hidden
+
+
+@pytest.mark.usefixtures("compiler")
 def test_errors_under_compile_are_the_calls_own() -> None:
     compiled = torch.compile(lambda x: interpolate(x, 4, mode="bilinear"), backend="eager")
     with pytest.raises(NotImplementedError, match="Got 3D input, but bilinear mode needs 4D input"):
