@@ -39,15 +39,23 @@ def _is_read_only(x: Any) -> bool:
         capsule = x.__dlpack__(max_version=(1, 0))
     except TypeError:  # a producer older than the flag
         return False
-    name = b"dltensor_versioned"
+    address, versioned = _managed(capsule)
+    return versioned and bool(ctypes.c_uint64.from_address(address + 24).value & 1)
+
+
+def _managed(capsule: Any) -> tuple[int, bool]:
+    """Return the address of a capsule's struct, and whether it is ``DLManagedTensorVersioned``.
+
+    In that struct version, manager_ctx and deleter are 8 bytes each; then come flags, bit 0 of which is read-only, and
+    at byte 32 what the older one begins with: data and device of 8 bytes each, ndim of 4, dtype's code, bits and lanes.
+    """
     python = ctypes.pythonapi
     python.PyCapsule_GetPointer.restype = ctypes.c_void_p
     python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
     python.PyCapsule_IsValid.argtypes = (ctypes.py_object, ctypes.c_char_p)
-    if not python.PyCapsule_IsValid(capsule, name):
-        return False
-    # struct DLManagedTensorVersioned: version, manager_ctx and deleter are 8 bytes each; then flags, bit 0 read-only.
-    return bool(ctypes.c_uint64.from_address(python.PyCapsule_GetPointer(capsule, name) + 24).value & 1)
+    versioned = bool(python.PyCapsule_IsValid(capsule, b"dltensor_versioned"))
+    name = b"dltensor_versioned" if versioned else b"dltensor"
+    return python.PyCapsule_GetPointer(capsule, name), versioned
 
 
 def imported(x: Any, name: str) -> Any:
@@ -75,13 +83,39 @@ def _described(x: Any) -> Any:
 
 
 def _on_host(x: Any) -> Any:
+    producer = _Bits(x)
+    view = np.from_dlpack(producer)
+    return view.view(_bfloat16()) if producer.hidden else view
+
+
+class _Bits:
+    """A producer whose capsules say uint16 where they hold bfloat16, the one dtype that NumPy's reader lacks."""
+
+    def __init__(self, producer: Any) -> None:
+        self.producer, self.hidden = producer, False
+
+    def __dlpack_device__(self) -> Any:
+        return self.producer.__dlpack_device__()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        capsule = self.producer.__dlpack__(**options)
+        address, versioned = _managed(capsule)
+        code = ctypes.c_uint8.from_address(address + (52 if versioned else 20))
+        if code.value == _BFLOAT:
+            self.hidden, code.value = True, _UINT
+        return capsule
+
+
+_UINT, _BFLOAT = 1, 4
+"""DLPack's codes of dtypes."""
+
+
+def _bfloat16() -> Any:
     try:
-        return np.from_dlpack(x)
-    except (BufferError, RuntimeError):
-        view = np.asarray(x, copy=False) if hasattr(x, "__array__") else None
-        if view is None or view.dtype.name != "bfloat16":  # the one dtype that DLPack has and NumPy's reader lacks
-            raise
-        return view
+        import ml_dtypes
+    except ImportError as error:
+        raise TypeError("bfloat16 of host memory needs ml_dtypes: pip install ml_dtypes") from error
+    return ml_dtypes.bfloat16
 
 
 def exported(result: Any, like: Any) -> Any:

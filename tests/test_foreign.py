@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import cupysample
@@ -108,6 +109,40 @@ def test_bare_producers(addresses: list[tuple[int, int]]) -> None:
     overlapping: Any = Bare(base)
     with pytest.raises(ValueError, match="out: must not overlap the input"):
         interpolate(overlapping, scale_factor=1, out=overlapping)
+
+
+class Older(Bare):
+    """A producer from before DLPack 1.0."""
+
+    def __dlpack__(self, stream: None = None) -> Any:  # type: ignore[override]
+        return self.values.__dlpack__()
+
+
+@pytest.mark.parametrize("kind", [Bare, Older])
+def test_bfloat16_of_bare_producers(kind: type[Bare], addresses: list[tuple[int, int]]) -> None:
+    """NumPy's reader lacks it; read in place all the same, as NumPy's own array of it is."""
+    values = noise(2, 3, 5, 6, dtype="bfloat16")
+    tensor: Any = torch.from_numpy(values.view(np.uint16)).view(torch.bfloat16)
+    x: Any = kind(tensor.permute(0, 1, 3, 2))
+    y = interpolate(x, size=7, mode="bilinear")
+    assert addresses[-1][0] == values.ctypes.data
+    expected = interpolate(values.transpose(0, 1, 3, 2), size=7, mode="bilinear")
+    assert y.dtype == expected.dtype == values.dtype
+    np.testing.assert_array_equal(y, expected)
+    if kind is Bare:
+        out: Any = Bare(torch.zeros(2, 3, 7, 7, dtype=torch.bfloat16))
+        assert interpolate(x, size=7, mode="bilinear", out=out) is out
+        assert addresses[-1][1] == out.values.data_ptr()
+        np.testing.assert_array_equal(out.values.view(torch.uint16).numpy(), expected.view(np.uint16))
+
+
+def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    x: Any = Bare(torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16))
+    with pytest.raises(
+        BufferError, match=r"^input: .*Bare cannot be read .*: bfloat16 .* needs ml_dtypes: pip install"
+    ):
+        interpolate(x, 4)
 
 
 def test_read_only_producers_are_respected() -> None:

@@ -63,6 +63,7 @@ SIDEWAYS = {
 """The imports within a layer, each of them wanted."""
 
 OTHERS = {
+    ("_foreign", "ml_dtypes"),
     ("_kernels", "cupy"),
     ("torch", "torch"),
     ("_report", "cupy"),

@@ -316,7 +316,12 @@ def test_only_what_the_compiler_watches_is_hidden_from_it(monkeypatch: pytest.Mo
     """Optimisers import ``torch._dynamo``, so most calls are made beside it: they take the straight way."""
     hidden = []
     opaque = cupysample.torch._opaque
-    monkeypatch.setattr(cupysample.torch, "_opaque", lambda: hidden.append(1) or opaque())
+
+    def spy() -> Callable[..., Any]:
+        hidden.append(1)
+        return opaque()
+
+    monkeypatch.setattr(cupysample.torch, "_opaque", spy)
     assert "torch._dynamo" in sys.modules
     x = noise(1, 1, 4, 4).requires_grad_()
     interpolate(x, scale_factor=2).sum().backward()
