@@ -114,6 +114,27 @@ def test_autocast_gives_torchs_dtype(torch: Any) -> None:
                 assert cupysample.interpolate(x, scale_factor=2, mode=mode).dtype == expected, (dtype, mode)
 
 
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_every_dtype_of_tensors(torch: Any, dtype: str) -> None:
+    """What comes back is a tensor of the dtype on the device; copies and integers have the CPU's bits."""
+    values = cases.values(np.random.default_rng(3), (2, 3, 9, 8), dtype)
+    host = (
+        torch.from_numpy(values.view(np.uint16)).view(torch.bfloat16)
+        if dtype == "bfloat16"
+        else torch.from_numpy(values)
+    )
+    for mode in ("nearest", "bilinear", "area"):
+        if dtype not in cases.dtypes(mode):
+            continue
+        y = cupysample.interpolate(host.cuda(), size=(13, 5), mode=mode)
+        expected = cupysample.interpolate(host, size=(13, 5), mode=mode)
+        assert (y.dtype, y.device.type) == (expected.dtype, "cuda")
+        if mode == "nearest" or dtype not in cases.FLOATS:
+            assert torch.equal(y.cpu().view(torch.uint8), expected.view(torch.uint8)), mode
+        else:
+            torch.testing.assert_close(y.cpu(), expected)
+
+
 def test_compiled_on_the_device(torch: Any) -> None:
     run = lambda x: cupysample.interpolate(x * 2, scale_factor=2, mode="bilinear") + 1  # noqa: E731
     compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
@@ -171,6 +192,7 @@ def test_torch_graph(torch: Any) -> None:
     torch.testing.assert_close(y, cupysample.interpolate(x, scale_factor=2, mode="bicubic"), rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty:UserWarning")  # torch, of the capture that was given up
 def test_torch_graph_of_a_cold_call_raises(torch: Any) -> None:
     x = noise(torch, 1, 1, 31, 37)
     graph = torch.cuda.CUDAGraph()
@@ -276,8 +298,8 @@ class Bare:
 class Described:
     """A producer of ``__cuda_array_interface__`` alone."""
 
-    def __init__(self, x: Any) -> None:
-        self.x, self.__cuda_array_interface__ = x, x.__cuda_array_interface__
+    def __init__(self, x: Any, **more: Any) -> None:
+        self.x, self.__cuda_array_interface__ = x, x.__cuda_array_interface__ | more
 
 
 def test_foreign_arrays_are_read_in_place(cupy: Any) -> None:
@@ -296,20 +318,21 @@ def test_foreign_arrays_are_read_in_place(cupy: Any) -> None:
 
 
 def test_producers_on_another_stream_are_waited_for(cupy: Any) -> None:
-    """DLPack's contract: what the producer's stream has still to write is seen."""
+    """The contract of both interfaces: what the producer's stream has still to write is seen."""
     producer = cupy.cuda.Stream(non_blocking=True)
+
+    class Late(Bare):
+        def __dlpack__(self, **options: Any) -> Any:
+            with producer:
+                return self.x.__dlpack__(**options)
+
     for n in range(10):
         with producer:
             x = cupy.zeros((1, 4, 512, 512), np.float32)
             for _ in range(20):
                 x += n
-
-        class Late(Bare):
-            def __dlpack__(self, **options: Any) -> Any:
-                with producer:
-                    return self.x.__dlpack__(**options)
-
+        foreign = Late(x) if n % 2 else Described(x, stream=producer.ptr)
         with cupy.cuda.Stream(non_blocking=True) as stream:
-            y: Any = cupysample.interpolate(Late(x), scale_factor=2, mode="bilinear")
+            y: Any = cupysample.interpolate(foreign, scale_factor=2, mode="bilinear")
             stream.synchronize()
         np.testing.assert_array_equal(y.get(), 20 * n)
