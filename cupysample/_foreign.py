@@ -21,11 +21,15 @@ CUDA = (2, 13)
 """DLPack's device types of memory that CUDA kernels reach: of a device, and managed."""
 
 FROM_DLPACK = {"tensorflow": "tensorflow.experimental.dlpack"}
-"""Where libraries without ``__array_namespace__`` keep ``from_dlpack``, if not at their top; these take a capsule."""
+"""Where libraries without ``__array_namespace__`` keep ``from_dlpack``, if not at their top; these take a capsule, and
+know no streams: what they give and what they are given is complete."""
 
 
 def imported_out(x: Any) -> Any:
-    """Return a view of an array to be written: NumPy keeps the mark of one that is read-only, CuPy does not."""
+    """Return a view of an array to be written: NumPy keeps the mark of one that is read-only, CuPy does not.
+
+    A producer older than the mark, which is of DLPack 1.0, counts as read-only, as with NumPy.
+    """
     view = imported(x, "out")
     if not isinstance(view, np.ndarray) and _is_read_only(x):
         raise ValueError("out: must be writeable, got a read-only array")
@@ -37,10 +41,10 @@ def _is_read_only(x: Any) -> bool:
         return bool(x.__cuda_array_interface__["data"][1])
     try:
         capsule = x.__dlpack__(max_version=(1, 0))
-    except TypeError:  # a producer older than the flag
-        return False
+    except TypeError:
+        return True
     address, versioned = _managed(capsule)
-    return versioned and bool(ctypes.c_uint64.from_address(address + 24).value & 1)
+    return not versioned or bool(ctypes.c_uint64.from_address(address + 24).value & 1)
 
 
 def _managed(capsule: Any) -> tuple[int, bool]:
@@ -67,7 +71,7 @@ def imported(x: Any, name: str) -> Any:
         if kind in CUDA:
             cupy = import_cupy()
             with cupy.cuda.Device(int(index)):
-                return cupy.from_dlpack(x)
+                return cupy.from_dlpack(x.__dlpack__() if _package(x) in FROM_DLPACK else x)
         if kind in HOST:
             return _on_host(x)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -128,11 +132,17 @@ def exported(result: Any, like: Any) -> Any:
         return made if device is None or getattr(made, "device", device) == device else made.to_device(device)
     if unexportable:
         return result
-    top = type(like).__module__.partition(".")[0]
+    top = _package(like)
     if top in FROM_DLPACK:
+        if not isinstance(result, np.ndarray):
+            import_cupy().cuda.Device(result.device.id).synchronize()
         return importlib.import_module(FROM_DLPACK[top]).from_dlpack(result.__dlpack__())
     from_dlpack = getattr(sys.modules.get(top), "from_dlpack", None)
     return result if from_dlpack is None else from_dlpack(result)
+
+
+def _package(x: Any) -> str:
+    return type(x).__module__.partition(".")[0]
 
 
 def _kind(x: Any) -> str:

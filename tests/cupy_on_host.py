@@ -35,6 +35,7 @@ class Driver:
     uploads: int = 0
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
+    waits: int = 0  # for a whole device
 
 
 class Array:
@@ -79,6 +80,9 @@ class Device:
 
     def __exit__(self, *_: object) -> None:
         driver().device = self.before
+
+    def synchronize(self) -> None:
+        driver().waits += 1
 
 
 class Stream:
@@ -155,6 +159,14 @@ def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None
     driver().uploads += 1
 
 
+def _from_dlpack(x: Any) -> Array:
+    """``cupy.from_dlpack``: asks a producer for what its stream has for the current one, or takes a capsule."""
+    if hasattr(x, "__dlpack__"):
+        x = x.__dlpack__(stream=Stream.current[-1] or 1, max_version=(1, 0), copy=None)
+    producer = types.SimpleNamespace(__dlpack__=lambda **_: x, __dlpack_device__=lambda: (1, 0))
+    return Array(None, values=np.from_dlpack(producer))
+
+
 @contextmanager
 def tensors_on(device: int, stream: int) -> Iterator[None]:
     """Make CPU tensors of torch pass for CUDA tensors on this device, whose current stream of torch is ``stream``."""
@@ -210,7 +222,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     module: Any = types.ModuleType("cupy")
     module.ndarray, module.cuda, module.RawModule = Array, cuda, RawModule
     module.asarray = lambda values: Array(None, values=getattr(values, "values", values))
-    module.from_dlpack = lambda x: Array(None, values=np.from_dlpack(x.values))
+    module.from_dlpack = _from_dlpack
     before = sys.modules.get("cupy")
     empty_caches()
     sys.modules["cupy"] = module

@@ -230,6 +230,11 @@ class OnDevice(Bare):
 
     def __init__(self, values: NDArray[Any], index: int = 0) -> None:
         super().__init__(values, (2, index))
+        self.streams: list[int | None] = []
+
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+        self.streams.append(stream)
+        return super().__dlpack__(**options)
 
 
 class Described:
@@ -253,6 +258,57 @@ def test_device_memory_stays_where_it_is(driver: Driver) -> None:
         assert [launch[1] for launch in driver.launched[launched:]] == [index]
         np.testing.assert_allclose(y.values, expected, atol=1e-6)
     assert driver.device == 0
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures("driver")
+def test_producers_are_told_the_current_stream() -> None:
+    x = OnDevice(noise(1, 2, 4, 5))
+    interpolate(x, 7)
+    with cupy_on_host.Stream(non_blocking=True) as stream:
+        interpolate(x, 7)
+    assert x.streams == [1, stream.ptr]
+
+
+@pytest.mark.host
+def test_host_memory_stays_there_beside_a_device(driver: Driver) -> None:
+    """CuPy and a device at hand, arrays of the CPU are the CPU's: nothing is launched, uploaded or allocated there."""
+    values = noise(1, 2, 4, 5)
+    for x in (values, torch.from_numpy(values), Bare(values), Bare(values, PINNED), jnp.asarray(values)):
+        np.testing.assert_array_equal(interpolate(x, 7, mode="bicubic"), interpolate(values, 7, mode="bicubic"))
+        cupysample.warmup(x, 7, mode="bicubic")
+    assert (driver.launched, driver.uploads, driver.allocations) == ([], 0, 0)
+
+
+@pytest.mark.host
+def test_tensorflow_on_a_device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses a stream, waits until its values are there, and expects the same of what it takes."""
+    waits = []
+
+    def take(capsule: Any) -> Any:
+        waits.append(driver.waits)
+        return capsule
+
+    place: Any = types.ModuleType("tensorflow.experimental.dlpack")
+    place.from_dlpack = take
+    for name in ("tensorflow", "tensorflow.experimental", "tensorflow.experimental.dlpack"):
+        monkeypatch.setitem(sys.modules, name, place if name.endswith("dlpack") else types.ModuleType(name))
+    monkeypatch.setattr(cupy_on_host.Array, "__dlpack__", lambda self: self.values.__dlpack__(), raising=False)
+
+    class EagerTensor(OnDevice):
+        __module__ = "tensorflow.python.framework.ops"
+
+        def __dlpack__(self, *, stream: None = None, **options: Any) -> Any:  # type: ignore[override]
+            if stream is not None:
+                raise RuntimeError("tf.Tensor does not support DLPack export with a non-None stream")
+            return self.values.__dlpack__()
+
+    x, out = EagerTensor(noise(1, 2, 4, 5)), EagerTensor(np.zeros((1, 2, 8, 10), np.float32))
+    assert "dltensor" in repr(interpolate(x, scale_factor=2))
+    assert waits == [1]
+    assert [launch[1] for launch in driver.launched] == [0]
+    with pytest.raises(ValueError, match="out: must be writeable, got a read-only array"):
+        interpolate(x, scale_factor=2, out=out)
 
 
 @pytest.mark.host
