@@ -74,11 +74,14 @@ def test_random_calls(part: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_adjoint(dtype: str) -> None:
-    """⟨v, A u⟩ = ⟨Aᵀ v, u⟩ to the rounding of the accumulate type."""
+    """⟨v, A u⟩ = ⟨Aᵀ v, u⟩ to the rounding of the accumulate type: every mode, dimension, layout, size rule and option."""
     rng = np.random.default_rng(47)
-    for _ in range(1000):
-        case = float_case(rng)
-        case = Case(**{**vars(case), "dtype": dtype})
+    for case in (
+        cases.random_case(rng, mode, dimensions, dtype, *cell)
+        for mode in cases.MODES
+        for dimensions in cases.MODES[mode]
+        for cell in 2 * list(cases.cells(mode))
+    ):
         u, v = case.input(), gradient(case)
         forward = np.vdot(v, cupysample.interpolate(u, **case.arguments))
         adjoint = np.vdot(backward(case, v), u)

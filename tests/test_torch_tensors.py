@@ -503,23 +503,6 @@ assert compiled(torch.ones(1, 1, 2)).shape == (1, 1, 4)
         cupysample.tensorflow  # noqa: B018
 
 
-def test_threads_of_torch_are_obeyed() -> None:
-    """The same bits under any limit, and no thread is started: the work is done by the caller's."""
-    import threading
-
-    x = noise(2, 8, 64, 64, dtype=torch.float32)
-    before, threads = torch.get_num_threads(), threading.active_count()
-    try:
-        results = []
-        for n in (1, 2):
-            torch.set_num_threads(n)
-            results.append(interpolate(x, scale_factor=2, mode="bicubic"))
-            assert threading.active_count() == threads
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(*results)
-
-
 def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels read a tensor's own memory and write the result's: pointers, whatever the strides and dtype."""
     from cupysample import _numpy
