@@ -87,16 +87,20 @@ def _described(x: Any) -> Any:
 
 
 def _on_host(x: Any) -> Any:
-    producer = _Bits(x)
+    producer = _Recoded(x, _BFLOAT, _UINT)
     view = np.from_dlpack(producer)
-    return view.view(_bfloat16()) if producer.hidden else view
+    return view.view(_bfloat16()) if producer.found else view
 
 
-class _Bits:
-    """A producer whose capsules say uint16 where they hold bfloat16, the one dtype that NumPy's reader lacks."""
+_UINT, _BFLOAT = 1, 4
+"""DLPack's codes of dtypes."""
 
-    def __init__(self, producer: Any) -> None:
-        self.producer, self.hidden = producer, False
+
+class _Recoded:
+    """A producer whose capsules say another code of dtype: NumPy neither reads nor writes that of bfloat16."""
+
+    def __init__(self, producer: Any, code: int, instead: int) -> None:
+        self.producer, self.code, self.instead, self.found = producer, code, instead, False
 
     def __dlpack_device__(self) -> Any:
         return self.producer.__dlpack_device__()
@@ -105,13 +109,9 @@ class _Bits:
         capsule = self.producer.__dlpack__(**options)
         address, versioned = _managed(capsule)
         code = ctypes.c_uint8.from_address(address + (52 if versioned else 20))
-        if code.value == _BFLOAT:
-            self.hidden, code.value = True, _UINT
+        if code.value == self.code:
+            self.found, code.value = True, self.instead
         return capsule
-
-
-_UINT, _BFLOAT = 1, 4
-"""DLPack's codes of dtypes."""
 
 
 def _bfloat16() -> Any:
@@ -124,21 +124,19 @@ def _bfloat16() -> Any:
 
 def exported(result: Any, like: Any) -> Any:
     """Return a NumPy or CuPy array as one of the library of ``like``, as itself where that cannot import arrays."""
-    unexportable = isinstance(result, np.ndarray) and result.dtype.name == "bfloat16"  # NumPy's DLPack lacks it
+    bits = isinstance(result, np.ndarray) and result.dtype.name == "bfloat16"
+    producer = _Recoded(result.view(np.uint16), _UINT, _BFLOAT) if bits else result
     if hasattr(like, "__array_namespace__"):
-        library = like.__array_namespace__()
-        made = library.asarray(result) if unexportable else library.from_dlpack(result)
+        made = like.__array_namespace__().from_dlpack(producer)
         device = getattr(like, "device", None)  # of several that share the memory
         return made if device is None or getattr(made, "device", device) == device else made.to_device(device)
-    if unexportable:
-        return result
     top = _package(like)
     if top in FROM_DLPACK:
         if not isinstance(result, np.ndarray):
             import_cupy().cuda.Device(result.device.id).synchronize()
-        return importlib.import_module(FROM_DLPACK[top]).from_dlpack(result.__dlpack__())
+        return importlib.import_module(FROM_DLPACK[top]).from_dlpack(producer.__dlpack__())
     from_dlpack = getattr(sys.modules.get(top), "from_dlpack", None)
-    return result if from_dlpack is None else from_dlpack(result)
+    return result if from_dlpack is None else from_dlpack(producer)
 
 
 def _package(x: Any) -> str:
