@@ -6,6 +6,7 @@ up in ``sys.modules`` and not imported for its own sake. Everything below this l
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -160,6 +161,18 @@ class _NumPy:
         raise AssertionError("NumPy arrays live in host memory")
 
 
+class _ForOthers(_NumPy):
+    """NumPy for arrays of other libraries: JAX copies what does not begin at a multiple of 64 bytes."""
+
+    def empty(self, like: NDArray[Any], output: Output) -> NDArray[Any]:
+        dtype = like.dtype.newbyteorder("=")
+        size = math.prod(output.shape) * dtype.itemsize
+        raw = np.empty(size + 63, np.uint8)
+        start = -raw.ctypes.data % 64
+        out: NDArray[Any] = raw[start : start + size].view(dtype).reshape(output.shape)
+        return out if output.axes is None else out.transpose(output.axes)
+
+
 class _CuPy:
     name = "CuPy"
     launches = True
@@ -256,6 +269,8 @@ class _Torch:
 
 
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
+
+NUMPY_FOR_OTHERS: Library = _ForOthers()
 
 
 def is_tensor(x: object) -> bool:

@@ -135,7 +135,10 @@ def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:
 
     view = _foreign.imported(x, _name(input_size))
     if out is None:
-        return _foreign.exported(resample(view, input_size, arguments), x)
+        library = _arrays.library(view, "input")
+        library = _arrays.NUMPY_FOR_OTHERS if library.name == "NumPy" else library
+        call = checked(library, view, input_size, arguments, None)
+        return _foreign.exported(call.run(call, library, view, None), x)
     resample(view, input_size, arguments, _foreign.imported_out(out) if _arrays.is_foreign(out) else out)
     return out
 

@@ -56,18 +56,19 @@ def noise(*shape: int, dtype: str = "float32") -> NDArray[Any]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8", "int16", "complex64", "bool"])
 def test_jax(dtype: str, addresses: list[tuple[int, int]]) -> None:
-    """JAX in, JAX out, read where it lies; the same numbers as NumPy's."""
+    """JAX in, JAX out, read and written where it lies; the same numbers as NumPy's."""
     values = noise(2, 3, 5, 6, dtype=dtype)
     mode = "nearest" if dtype == "bool" else "bilinear"
     x = jnp.asarray(values)
     y = interpolate(x, size=(7, 4), mode=mode)
-    assert addresses[-1][0] == x.unsafe_buffer_pointer()
     assert isinstance(y, jax.Array)
+    assert addresses[-1] == (x.unsafe_buffer_pointer(), y.unsafe_buffer_pointer())
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(np.asarray(y), interpolate(values, size=(7, 4), mode=mode))
     if dtype in cases.FLOATS:
         g = interpolate_backward(y, x.shape, (7, 4), mode=mode)
         assert isinstance(g, jax.Array)
+        assert addresses[-1] == (y.unsafe_buffer_pointer(), g.unsafe_buffer_pointer())
         np.testing.assert_array_equal(np.asarray(g), interpolate_backward(np.asarray(y), x.shape, (7, 4), mode=mode))
     assert isinstance(cupysample.Upsample(scale_factor=2)(x), jax.Array)
     cupysample.warmup(x, 3, backward=dtype in cases.FLOATS)
