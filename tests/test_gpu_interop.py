@@ -10,7 +10,7 @@ import pytest
 
 import cupysample
 from cupysample import _cuda
-from tests import bounds, cases, oracle
+from tests import bounds, cases, oracle, test_gpu
 from tests.cases import Case
 
 pytestmark = pytest.mark.gpu
@@ -223,7 +223,7 @@ def test_zero_copy_of_tensors(torch: Any) -> None:
 
 def test_warmup_then_capture(cupy: Any) -> None:
     """A call and its gradient, never made before, only launch after ``warmup``."""
-    x, out = cupy.random.rand(2, 3, 21, 23, dtype=np.float32), cupy.empty((2, 3, 37, 41), np.float32)
+    x, out = test_gpu.noise(cupy, 2, 3, 21, 23), cupy.empty((2, 3, 37, 41), np.float32)
     gradient = cupy.empty_like(x)
     cupysample.warmup(x, (37, 41), mode="bicubic", backward=True)
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -243,7 +243,7 @@ def test_warmup_then_capture(cupy: Any) -> None:
 
 def test_tables_are_whole_on_every_stream(cupy: Any) -> None:
     """Threads with streams of their own race for new tables; whoever loses reads what the winner has uploaded."""
-    x = cupy.random.rand(1, 2, 50, 60, dtype=np.float32)
+    x = test_gpu.noise(cupy, 1, 2, 50, 60)
     for n in range(20):
         size = (200 + n, 300 - n)
         barrier = threading.Barrier(8)
@@ -268,7 +268,7 @@ def test_tables_are_whole_on_every_stream(cupy: Any) -> None:
 def test_eviction_under_way(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables come and go while launches that read them are pending."""
     monkeypatch.setattr(_cuda, "TABLES_BYTES", 1)
-    x = cupy.random.rand(1, 2, 50, 60, dtype=np.float32)
+    x = test_gpu.noise(cupy, 1, 2, 50, 60)
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         results = [cupysample.interpolate(x, size=(100 + n, 90), mode="bicubic") for n in range(100)]
@@ -303,7 +303,7 @@ class Described:
 
 
 def test_foreign_arrays_are_read_in_place(cupy: Any) -> None:
-    x = cupy.random.rand(2, 3, 8, 9, dtype=np.float32)
+    x = test_gpu.noise(cupy, 2, 3, 8, 9)
     expected = cupysample.interpolate(x, scale_factor=2, mode="bilinear").get()
     pool = cupy.get_default_memory_pool()
     for foreign in (Bare(x), Described(x)):

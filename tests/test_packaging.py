@@ -11,9 +11,11 @@ import tarfile
 import zipfile
 from email.message import Message
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 import cupysample
@@ -212,3 +214,23 @@ def test_continuous_integration_runs_the_command_of_the_readme(tmp_path: Path) -
     ], done.stderr
     assert done.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "tree"]  # nothing is left
+
+
+def test_the_readmes_examples_run() -> None:
+    """Its Python, with NumPy in CuPy's place."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    model = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2))
+    names: dict[str, Any] = {"model": model, "picture": np.zeros((6, 9, 3), np.uint8), "h": 3, "w": 4}
+    for block in blocks:
+        exec(block.replace("import cupy as cp, ", "import numpy as cp, "), names)
+    assert names["y"].shape == (8, 3, 224, 224)
+    assert names["resized"].shape == (3, 4, 3)
+
+
+def test_no_other_library_of_cuda_is_needed() -> None:
+    """CuPy's random numbers and its linear algebra load libraries that the extras do not install."""
+    texts = [ROOT / "README.md", *(ROOT / "bench").glob("*.py"), *(ROOT / "tests").glob("*.py")]
+    for path in texts:
+        found = re.search(r"\b(cp|cupy)\.(random|fft|linalg|dot|matmul)\b", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found}"
