@@ -9,6 +9,10 @@ of NumPy over a strided view. Around the few blocks at the borders, an axis of a
                  1 2 3 4                         1    4     1     2    2 x (4, 4)
                      3 4 5 6                     2   12     4     0    1 x (4, 4)
                            5 6 7
+
+Along the last axis a block multiplies from the right; along another from the left, the numbers behind a pixel being as many
+vectors. Where these are few, the channels of a photograph, it multiplies from the right too, with every weight a diagonal
+matrix: most of it is zero, but so few vectors would leave BLAS as idle.
 """
 
 from __future__ import annotations
@@ -19,10 +23,43 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cupysample._taps import Axis, Taps, fixed_point_bits
-from cupysample._tuning import CALL_NS, GEMM_MACS, GEMM_NS, LANES, MATRICES, PRODUCT_NS, ROWS
+from cupysample._tuning import CALL_NS, GEMM_MACS, GEMM_NS, LANE_BYTES, MATRICES, PRODUCT_NS, ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class Choice(NamedTuple):
+    """How an axis is cut.
+
+    rows:      outputs of a block.
+    width:     pixels of its window.
+    calls:     of NumPy, for all of the axis.
+    right:     whether blocks multiply from the right, so that the numbers of a pixel are few and contiguous.
+    channels:  these numbers, if so, else 1.
+    """
+
+    rows: int
+    width: int
+    calls: int
+    right: bool
+    channels: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of a block and a vector."""
+        return self.rows * self.width * self.channels**2
+
+    def ns(self, itemsize: int, n_out: int, vectors: int, times: int, tiles: int) -> float:
+        """Predicted nanoseconds for an array of ``times`` by ``vectors`` by ``n_out`` outputs; see ``choose``."""
+        per_vector, per_mac = PRODUCT_NS[self.right]
+        lanes = LANE_BYTES // itemsize
+        columns = vectors if self.right else _padded(vectors, lanes)
+        macs = _padded(self.rows * self.channels, lanes) * self.width * self.channels if self.right else self.macs
+        blocks = times * n_out / self.rows
+        gemms = blocks * -(-vectors // max(1, GEMM_MACS // self.macs))
+        per_block = columns * (per_vector + macs * itemsize * per_mac)
+        return blocks * per_block + gemms * GEMM_NS + tiles * self.calls * CALL_NS
 
 
 class Run(NamedTuple):
@@ -30,8 +67,8 @@ class Run(NamedTuple):
 
     row:     first output.
     pixel:   first pixel of the first window; the next window begins ``step`` pixels later.
-    matrix:  (blocks, rows, width), or (blocks, width, rows) to multiply from the right; one matrix for all, broadcast,
-             where they are the same.
+    matrix:  (blocks, rows, width), or (blocks, width channels, rows channels) to multiply from the right; one matrix for
+             all, broadcast, where they are the same.
     """
 
     row: int
@@ -40,12 +77,12 @@ class Run(NamedTuple):
     matrix: NDArray[Any]
 
 
-def runs(axis: Axis, start: int, stop: int, rows: int, dtype: np.dtype[Any], right: bool) -> list[Run]:
-    """Return the matrices of the outputs ``start … stop - 1``, ``rows`` at a time; ``right``: to multiply from the right.
+def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> list[Run]:
+    """Return the matrices of the outputs ``start … stop - 1``.
 
     Fixed-point weights come scaled by ``2**-bits``: a power of two, so that products and sums stay exact.
     """
-    taps = axis.taps(start, stop)
+    taps, rows = axis.taps(start, stop), choice.rows
     pixel, width = _windows(taps, rows, axis.window(start, stop)[1])
     matrices = _dense(taps, pixel, width, rows, dtype)
     if axis.dtype == "fixed":
@@ -55,17 +92,19 @@ def runs(axis: Axis, start: int, stop: int, rows: int, dtype: np.dtype[Any], rig
     found = []
     for first, last in _equally_spaced(pixel[:whole]):
         step = int(pixel[first + 1] - pixel[first]) if last - first > 1 else 0
-        found.append(Run(start + first * rows, int(pixel[first]), step, _compact(matrices[first:last], right)))
+        found.append(Run(start + first * rows, int(pixel[first]), step, _compact(matrices[first:last], choice)))
     if n % rows:
-        rest = _compact(matrices[whole:, : n % rows], right)
+        rest = _compact(matrices[whole:, : n % rows], choice)
         found.append(Run(start + whole * rows, int(pixel[whole]), 0, rest))
     return found
 
 
-def _compact(matrices: NDArray[Any], right: bool) -> NDArray[Any]:
+def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
     """Without gaps, for BLAS takes twice as long for a transposed matrix; one for all where they are the same."""
     some = matrices[:1] if (matrices == matrices[0]).all() else matrices
-    some = np.ascontiguousarray(some.swapaxes(1, 2) if right else some)
+    if choice.right:
+        some = np.kron(some.swapaxes(1, 2), np.eye(choice.channels, dtype=some.dtype))
+    some = np.ascontiguousarray(some)
     return np.broadcast_to(some, (len(matrices), *some.shape[1:]))
 
 
@@ -100,43 +139,25 @@ def _equally_spaced(pixel: NDArray[np.int64]) -> list[tuple[int, int]]:
     return found
 
 
-class Choice(NamedTuple):
-    """How an axis is cut: rows of a block, the width of its windows, calls of NumPy for all of it."""
-
-    rows: int
-    width: int
-    calls: int
-
-    def ns(self, last: bool, n_out: int, vectors: int, times: int, tiles: int) -> float:
-        """Predicted nanoseconds for an array of ``times`` by ``vectors`` by ``n_out`` outputs; see ``choose``."""
-        per_vector, per_mac = PRODUCT_NS[last]
-        rows, columns = (_padded(self.rows), vectors) if last else (self.rows, _padded(vectors))
-        blocks = times * n_out / self.rows
-        gemms = blocks * -(-vectors // max(1, GEMM_MACS // (self.rows * self.width)))
-        return (
-            blocks * columns * (per_vector + rows * self.width * per_mac)
-            + gemms * GEMM_NS
-            + tiles * self.calls * CALL_NS
-        )
-
-
-def _padded(n: int) -> int:
+def _padded(n: int, lanes: int) -> int:
     """As many as the registers of BLAS's kernels hold."""
-    return -(-n // LANES) * LANES
+    return -(-n // lanes) * lanes
 
 
 @lru_cache(maxsize=1024)
-def choose(axis: Axis, last: bool, vectors: int, times: int, tiles: int) -> tuple[float, Choice] | None:
+def choose(
+    axis: Axis, right: bool, channels: int, itemsize: int, vectors: int, times: int, tiles: int
+) -> tuple[float, Choice] | None:
     """Return the cheapest way to cut an axis and its predicted time; None where windows or matrices are too large.
 
-    last:     whether the axis is that of unit stride; a product then has so many ``vectors`` as rows, else as columns.
+    vectors:  that a product has, as rows of what is multiplied from the right, else as columns.
     times:    how often there are so many vectors, in an array of so many ``tiles``.
     """
     taps, end = axis.taps(), axis.window(0, axis.n_out)[1]
     found = []
-    for rows in sorted({min(rows, axis.n_out) for rows in ROWS[last]}):
+    for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
         pixel, width = _windows(taps, rows, end)
-        if rows * width <= GEMM_MACS and axis.n_out * width <= MATRICES:
-            choice = Choice(rows, width, len(_equally_spaced(pixel)))
-            found.append((choice.ns(last, axis.n_out, vectors, times, tiles), choice))
+        choice = Choice(rows, width, len(_equally_spaced(pixel)), right, channels)
+        if choice.macs <= GEMM_MACS and axis.n_out * width * channels**2 <= MATRICES:
+            found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
     return min(found, default=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cupysample._blocks import Run
+from cupysample._blocks import Choice, Run
 from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS
 
 if TYPE_CHECKING:
@@ -94,36 +94,33 @@ class _Product:
             np.matmul(x, self.matrix, out=y)
 
 
-def is_last(shape: Sequence[int], axis: int) -> bool:
-    """Whether an axis is the innermost one, not counting those of one element."""
-    return all(n == 1 for n in shape[axis + 1 :])
-
-
-def products(runs: list[Run], x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:
+def products(runs: list[Run], choice: Choice, x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:
     """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
 
-    The last axis, if longer than one, has unit stride in both. Each product of matrices stays below what BLAS would deal
-    to threads of its own, which stall where several threads multiply at once.
+    The channels that are multiplied from the right are all that lies behind the axis, contiguous in both. Each product of
+    matrices stays below what BLAS would deal to threads of its own, which stall where several threads multiply at once.
     """
-    last = is_last(x.shape, axis)
+    right, channels = choice.right, choice.channels
     outer, inner = _merged(x, y, range(axis)), _merged(x, y, range(axis + 1, len(x.shape)))
     x_axis, y_axis = x.strides[axis], y.strides[axis]
-    vectors, x_vector, y_vector = ((outer or [(1, x_axis, y_axis)]) if last else inner).pop()
+    x_number, y_number = inner.pop()[1:] if channels > 1 else (x_axis, y_axis)
+    vectors, x_vector, y_vector = ((outer if right else inner) or [(1, x_axis, y_axis)]).pop()
     for run in runs:
-        blocks, rows, width = run.matrix.shape if not last else run.matrix.swapaxes(1, 2).shape
+        blocks, rows, width = run.matrix.shape if not right else run.matrix.swapaxes(1, 2).shape
         matrix = run.matrix if blocks > 1 else run.matrix[0]
         x_offset = x.offset + (run.pixel - pixel) * x_axis
         y_offset = y.offset + (run.row - row) * y_axis
+        steps = blocks, run.step * x_axis, rows // channels * y_axis
         for first, pieces, n in _pieces(vectors, GEMM_MACS // (rows * width)):
-            batch = [*outer, *inner, (pieces, n * x_vector, n * y_vector), (blocks, run.step * x_axis, rows * y_axis)]
+            batch = [*outer, *inner, (pieces, n * x_vector, n * y_vector), steps]
             batch = [each for each in batch if each[0] > 1]
-            x_core, y_core = [(width, x_axis), (n, x_vector)], [(rows, y_axis), (n, y_vector)]
-            if last:
+            x_core, y_core = [(width, x_number), (n, x_vector)], [(rows, y_number), (n, y_vector)]
+            if right:
                 x_core.reverse()
                 y_core.reverse()
             windows = _view(x, x_offset + first * x_vector, [(n, stride) for n, stride, _ in batch] + x_core)
             results = _view(y, y_offset + first * y_vector, [(n, stride) for n, _, stride in batch] + y_core)
-            yield _Product(matrix, windows, results, matrix_first=not last)
+            yield _Product(matrix, windows, results, matrix_first=not right)
 
 
 def _pieces(n: int, largest: int) -> list[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ by the costs in ``_tuning``.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -18,13 +19,13 @@ import numpy as np
 
 from cupysample import _steps
 from cupysample._arrays import Layout
-from cupysample._blocks import Choice, choose, runs
+from cupysample._blocks import Choice, Run, choose, runs
 from cupysample._plan import DTYPES, Plan
 from cupysample._program import Order, Program, Range, is_dense, ordered, orders
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, View
 from cupysample._taps import Axis, fixed_point_bits
-from cupysample._tuning import CACHE_LINE, CALL_NS, COPY_NS, SLICE_NS, SLICES, TILE_BYTES
+from cupysample._tuning import CACHE_LINE, CALL_NS, COPY_NS, LANE_BYTES, LOOP_NS, SLICE_NS, SLICES, TILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,8 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         return None
     program = Program(plan, source, out, way.order)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
-    return program.cut(TILE_BYTES // way.work.itemsize, lambda tile: _steps_of(program, way, tile), units)
+    blocks = functools.cache(runs)  # those of one axis serve all tiles along the others
+    return program.cut(TILE_BYTES // way.work.itemsize, lambda tile: _steps_of(program, way, blocks, tile), units)
 
 
 def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> Iterator[Way]:
@@ -96,7 +98,10 @@ def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) ->
             passes: list[Pass] = []
             shape = list(ordered(source.shape, order))
             for d in permuted:
-                best = min(_strategies(plan.axes[d], shape, order.index(d + 2), work), key=lambda p: p.ns, default=None)
+                position = order.index(d + 2)
+                whole = all(behind == 1 for behind in order[position + 1 :])  # channels
+                found = _strategies(plan.axes[d], shape, position, whole, work)
+                best = min(found, key=lambda each: each.ns, default=None)
                 if best is None:
                     break
                 shape[best.position] = best.axis.n_out
@@ -137,21 +142,26 @@ def _copy_ns(layout: Layout, order: Order) -> float:
     """Predicted time of copying an array from or to this order of its axes, by whether the last has the smallest stride."""
     steps = [abs(layout.strides[d]) for d in order if layout.shape[d] > 1]
     along, across = COPY_NS
-    return math.prod(layout.shape) * (along if not steps or min(steps) == steps[-1] else across * layout.itemsize)
+    transposed = steps and min(steps) < steps[-1]
+    return math.prod(layout.shape) * (along + across * layout.itemsize * bool(transposed))
 
 
-def _strategies(axis: Axis, shape: list[int], position: int, work: np.dtype[Any]) -> Iterator[Pass]:
-    """Every way to resample one axis of an array of such a shape."""
-    last = _steps.is_last(shape, position)
+def _strategies(axis: Axis, shape: list[int], position: int, whole: bool, work: np.dtype[Any]) -> Iterator[Pass]:
+    """Every way to resample one axis of an array of such a shape; ``whole``: what lies behind it is in every tile."""
+    behind = math.prod(shape[position + 1 :])
     others = math.prod(shape) // shape[position]
     tiles = max(1, others * max(axis.n_in, axis.n_out) * work.itemsize // TILE_BYTES)
-    vectors = max(1, others // tiles if last else math.prod(shape[position + 1 :]))
-    choice = choose(axis, last, vectors, max(1, others // vectors), tiles)
-    if choice is not None:
-        yield Pass(axis, position, choice[1], choice[0])
+    for channels in {1, behind if whole and behind * work.itemsize < LANE_BYTES else 1}:
+        right = channels == behind
+        vectors = max(1, others // channels // tiles if right else behind)
+        times = max(1, others // channels // vectors)
+        choice = choose(axis, right, channels, work.itemsize, vectors, times, tiles)
+        if choice is not None:
+            yield Pass(axis, position, choice[1], choice[0])
     slices = _slices(axis)
     if slices is not None:
-        per_output, per_pixel = SLICE_NS[last]
+        per_output, per_pixel = SLICE_NS[behind == 1]
+        per_pixel += LOOP_NS / (axis.n_out if behind == 1 else behind)
         ns = others * axis.n_out * (per_output + per_pixel * slices.factor) + tiles * slices.factor * CALL_NS
         yield Pass(axis, position, slices, ns)
 
@@ -170,7 +180,9 @@ def _slices(axis: Axis) -> Slices | None:
 # Steps
 
 
-def _steps_of(program: Program, way: Way, tile: tuple[Range, ...]) -> tuple[Step, ...]:
+def _steps_of(
+    program: Program, way: Way, blocks: Callable[..., list[Run]], tile: tuple[Range, ...]
+) -> tuple[Step, ...]:
     """The steps of the outputs in these ranges."""
     windows = {position: axis.window(*tile[position]) for position, axis in program.axes.items()}
     shape = [b - a for a, b in (windows.get(d, rows) for d, rows in enumerate(tile))]
@@ -194,9 +206,8 @@ def _steps_of(program: Program, way: Way, tile: tuple[Range, ...]) -> tuple[Step
         if isinstance(each.strategy, Slices):
             steps.append(_steps.slices(each.strategy.factor, each.strategy.weight, x, y, each.position))
         else:
-            right = _steps.is_last(x.shape, each.position)
-            blocks = runs(each.axis, *rows, each.strategy.rows, way.work, right)
-            steps += _steps.products(blocks, x, y, each.position, pixel, rows[0])
+            found = blocks(each.axis, *rows, each.strategy, way.work)
+            steps += _steps.products(found, each.strategy, x, y, each.position, pixel, rows[0])
         if fixed:
             steps.append(_steps.Round(y, _overshoots(each.axis), floor=each is not way.passes[-1]))
         if checked is y:

@@ -42,16 +42,17 @@ for 38 to 170 ms where several threads multiply."""
 DOT_ELEMENTS = 1 << 13
 """Elements of a dot product, at most. From 10 000 on OpenBLAS deals one to threads of its own."""
 
-PRODUCT_NS = {True: (1.0, 0.0138), False: (0.3, 0.0095)}
+PRODUCT_NS = {True: (1.0, 0.00345), False: (0.3, 0.0024)}
 GEMM_NS, CALL_NS = 40, 2500
-LANES = 16
+LANE_BYTES = 64
 ROWS = {True: (1, 2, 4, 8, 10, 12, 15, 16, 20, 24), False: (1, 2, 4, 6, 8, 9, 10, 12, 16)}
-"""Costs of the blocks of a band along the last axis (True) or another, in nanoseconds: for each block and row or column a
-constant and, for each pixel of the window and each output (along the last axis a multiple of 16), a multiply-add; for each
-product, and for each call of NumPy. Then the outputs of a block that are tried.
+"""Costs of the blocks of a band that multiply from the right (True) or the left, in nanoseconds: for each block and row or
+column a constant and, for each number of the window and each output, a multiply-add, by the bytes of the dtype; for each
+product, and for each call of NumPy. The numbers that BLAS holds in vectors of 64 bytes, outputs to the right and columns to
+the left, count in multiples of these. Then the outputs of a block, times channels, that are tried.
 
-The columns count in multiples of 16 too: three channels, antialiased 2:1, take 170 ns a product where 128 are predicted.
-Fitted to nanoseconds an output, same machine, operands in the cache, windows as of antialiased 2:1:
+Three columns, antialiased 2:1, take 170 ns a product where 128 are predicted. Fitted to nanoseconds an output, same machine,
+float32, operands in the cache, windows as of antialiased 2:1:
 
     outputs of a block     6      8     12     15     16     18     24     30
     last axis           0.85   0.70   0.68   0.57   0.60   0.88   1.12   0.91
@@ -61,13 +62,23 @@ Fitted to nanoseconds an output, same machine, operands in the cache, windows as
 
 and as of linear 1:2: 0.33, 0.21, 0.25 for 8, 16, 32 outputs along the last axis, 0.14, 0.15, 0.22 along another. With
 OpenBLAS's kernels for AVX2 all take 1.7 to 2.2 times as long. A matrix that BLAS must transpose costs twice the time.
+
+Three channels that stay behind, from the right, on a Xeon (Sapphire Rapids, shared with others; its last axis 0.80, 0.74,
+0.98, 1.03 for 8, 10, 12, 16), operands in the cache, windows as of antialiased 2:1:
+
+    outputs of a block       1      2      3      4      5      6      8     10
+    nanoseconds an output 1.27   0.97   0.84   0.76   0.72   0.95   1.33   1.31
+    predicted             1.22   0.83   0.70   0.64   0.60   1.09   1.04   1.01
 """
 
 SLICE_NS = {True: (0.05, 0.15), False: (0.04, 0.07)}
+LOOP_NS = 6
 SLICES = 16
-"""Costs of a sum of strided slices, for each output and for each of its pixels; and the most pixels worth trying.
+"""Costs of a sum of strided slices, for each output and for each of its pixels, and for each loop over the numbers that lie
+alike; and the most pixels worth trying.
 
-Same machine: 0.30 for the sum of two pixels along the last axis, 0.38 with their product; rows 0.07 to 0.32, as they lie.
+Same machine: 0.30 for the sum of two pixels along the last axis, 0.38 with their product; rows 0.07 to 0.32, as they lie. A
+loop over 2 to 8 channels took 12 for a sum of two, on a Xeon (Sapphire Rapids, shared with others).
 """
 
 GATHER_NS = {(False, True): 0.55, (False, False): 0.1, (True, True): 0.15, (True, False): 0.1}
@@ -78,10 +89,11 @@ as strided copies, 1.38 by broadcasting; doubled rows 0.11.
 """
 
 COPY_NS = 0.2, 0.3
-"""Costs of copying a number to or from scratch memory: in the order of memory; across it, for each byte.
+"""Costs of copying a number to or from scratch memory: in the order of memory; what it adds to go across, for each byte.
 
 Same machine, in order: uint8 to float32 0.08 and back 0.07, bfloat16 0.11 and 0.32, float16 0.26 and 0.97 (NumPy's own 1.26
-and 1.53, by a table 0.70). Across, three channels to planes: uint8 0.3, float32 1.0; 32 channels 1.7.
+and 1.53, by a table 0.70). Across, three channels to planes: uint8 0.3, float32 1.0; 32 channels 1.7. On a Xeon (Sapphire
+Rapids, shared with others) three channels of uint8 0.6, eight 1.0.
 """
 
 MATRICES = 1 << 20

@@ -86,6 +86,13 @@ CHOICES: dict[str, tuple[dict[str, Any], tuple[int, ...], str, str, set[str]]] =
         "channels_last",
         {"Product", "Finite"},
     ),
+    "few channels behind": (
+        {"size": (15, 20), "mode": "bilinear", "antialias": True},
+        (2, 3, 32, 32),
+        "float32",
+        "channels_last",
+        {"Product", "Finite"},
+    ),
     "strided": (
         {"scale_factor": 2, "mode": "bilinear"},
         (2, 3, 32, 32),
@@ -172,6 +179,30 @@ def test_axes_in_the_order_of_work() -> None:
     assert order({"size": (8, 16, 90), "mode": "trilinear"}, 2, 16, 32, 16, 30) == [2, 3, 4]
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
+def test_photographs_are_not_transposed(dtype: str, channels: int) -> None:
+    """Channels behind the pixels stay there, in blocks whose weights are diagonal matrices."""
+    x = cases.lay_out(noise(1, channels, 270, 480, dtype=dtype), "channels_last")
+    photographs: tuple[dict[str, Any], ...] = (
+        {"size": (135, 240), "mode": "bilinear", "antialias": True},
+        {"scale_factor": 2, "mode": "bicubic"},
+        {"scale_factor": 0.5, "mode": "area"},
+    )
+    for arguments in photographs:
+        call = call_of(x, **arguments)
+        if call.plan.arithmetic == "mean":
+            continue
+        way = min(_sums._ways(call.plan, call.source, call.out, (True, True)), key=lambda way: way.ns)
+        found = {each.position: each.strategy for each in way.passes}
+        if channels > 1:
+            assert way.order == (0, 2, 3, 1)
+            strategy = found[2]
+            assert isinstance(strategy, Choice)
+            assert strategy.channels == channels
+        check(x, arguments)
+
+
 def test_the_cheapest_strategy_is_the_first_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs decide, not the order of the table."""
     x, arguments = noise(2, 3, 32, 256), {"scale_factor": 0.5, "mode": "area"}
@@ -188,6 +219,7 @@ def test_the_cheapest_strategy_is_the_first_of_equals(monkeypatch: pytest.Monkey
 STRATEGIES: dict[str, Callable[[Way], bool]] = {
     "products": lambda way: all(isinstance(each.strategy, Choice) for each in way.passes),
     "slices": lambda way: any(isinstance(each.strategy, Slices) for each in way.passes),
+    "channels from the right": lambda way: any(PASSES["channels from the right"](each.strategy) for each in way.passes),
     "planar": lambda way: way.order[1] == 1,
     "interleaved": lambda way: way.order[1] != 1,
     "first axis first": lambda way: (
@@ -197,6 +229,14 @@ STRATEGIES: dict[str, Callable[[Way], bool]] = {
         [each.position for each in way.passes] == sorted((each.position for each in way.passes), reverse=True)
     ),
 }
+
+
+PASSES: dict[str, Callable[[Choice | Slices], bool]] = {
+    "products": lambda strategy: isinstance(strategy, Choice),
+    "slices": lambda strategy: isinstance(strategy, Slices),
+    "channels from the right": lambda strategy: isinstance(strategy, Choice) and strategy.channels > 1,
+}
+"""Of a pass, where it has such a strategy."""
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -210,8 +250,7 @@ def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
     def split(*arguments: Any) -> Iterator[_sums.Pass]:
         found = list(strategies(*arguments))
-        kind = {"products": Choice, "slices": Slices}.get(name)
-        return iter([each for each in found if kind is None or isinstance(each.strategy, kind)] or found)
+        return iter([each for each in found if name not in PASSES or PASSES[name](each.strategy)] or found)
 
     monkeypatch.setattr(_sums, "_ways", some)
     monkeypatch.setattr(_sums, "_strategies", split)
