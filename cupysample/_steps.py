@@ -209,18 +209,21 @@ class Finite:
 
 
 class Load:
-    """Copy the window of the source, widened."""
+    """Copy the window of the source, widened, less an offset."""
 
-    __slots__ = ("widen", "y")
+    __slots__ = ("offset", "widen", "y")
 
-    def __init__(self, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None) -> None:
-        self.y, self.widen = y, widen
+    def __init__(self, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None, offset: int) -> None:
+        self.y, self.widen, self.offset = y, widen, offset
 
     def __call__(self, tile: Tile) -> None:
+        y = self.y.at(tile)
         if self.widen is None:
-            np.copyto(self.y.at(tile), tile.source, casting="unsafe")
+            np.copyto(y, tile.source, casting="unsafe")
         else:
-            self.widen(tile.source, self.y.at(tile))
+            self.widen(tile.source, y)
+        if self.offset:
+            y -= self.offset
 
 
 class Store:
@@ -241,20 +244,20 @@ class Store:
 
 
 class Round:
-    """Round half up and cut to 0 … 255, as fixed point does after every axis; without ``floor`` for a truncating store."""
+    """Add a bias, round down and cut to bounds, as fixed point does after every axis; no ``floor`` for a truncating store."""
 
-    __slots__ = ("clip", "floor", "x")
+    __slots__ = ("bias", "bounds", "floor", "x")
 
-    def __init__(self, x: View, clip: bool, floor: bool) -> None:
-        self.x, self.clip, self.floor = x, clip, floor
+    def __init__(self, x: View, bias: NDArray[Any], bounds: tuple[int, int] | None, floor: bool) -> None:
+        self.x, self.bias, self.bounds, self.floor = x, bias, bounds, floor
 
     def __call__(self, tile: Tile) -> None:
         x = self.x.at(tile)
-        x += x.dtype.type(0.5)
+        x += self.bias
         if self.floor:
             np.floor(x, out=x)
-        if self.clip:
-            np.clip(x, 0, 255, out=x)
+        if self.bounds:
+            np.clip(x, *self.bounds, out=x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -54,11 +54,18 @@ class End(NamedTuple):
     convert: Callable[..., None] | None
 
 
+class Work(NamedTuple):
+    """The dtype of products and sums, and what is subtracted from pixels to make them smaller."""
+
+    dtype: np.dtype[Any]
+    offset: int = 0
+
+
 class Way(NamedTuple):
-    """A way to resample: the order of memory, the dtype of products and sums, the passes, the predicted time."""
+    """A way to resample: the order of memory, the arithmetic, the passes, the predicted time."""
 
     order: Order
-    work: np.dtype[Any]
+    work: Work
     source: End
     out: End
     passes: list[Pass]
@@ -76,18 +83,18 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     program = Program(plan, source, out, way.order)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
     blocks = functools.cache(runs)  # those of one axis serve all tiles along the others
-    return program.cut(TILE_BYTES // way.work.itemsize, lambda tile: _steps_of(program, way, blocks, tile), units)
+    return program.cut(TILE_BYTES // way.work.dtype.itemsize, lambda tile: _steps_of(program, way, blocks, tile), units)
 
 
 def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> Iterator[Way]:
     """Every way. Fixed point has but one order of the axes, for it rounds after each."""
-    work = _work_dtype(plan, source.dtype)
+    work = _work(plan, source.dtype)
     axes = [d for d, axis in enumerate(plan.axes) if not axis.identity]
     permutations = [axes[::-1]] if plan.arithmetic == "fixed" else list(itertools.permutations(axes))
     for order in orders(len(out.shape)):
         ends = [
             End(
-                is_native and array.dtype == work.name and is_dense(array, order),
+                is_native and array.dtype == work.dtype.name and is_dense(array, order),
                 by.get(array.dtype) if is_native else None,
             )
             for array, is_native, by in zip((source, out), native, (WIDEN, NARROW), strict=True)
@@ -100,7 +107,7 @@ def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) ->
             for d in permuted:
                 position = order.index(d + 2)
                 whole = all(behind == 1 for behind in order[position + 1 :])  # channels
-                found = _strategies(plan.axes[d], shape, position, whole, work)
+                found = _strategies(plan.axes[d], shape, position, whole, work.dtype)
                 best = min(found, key=lambda each: each.ns, default=None)
                 if best is None:
                     break
@@ -114,22 +121,35 @@ WIDEN: dict[str, Callable[..., None]] = {"float16": widen_float16, "bfloat16": w
 NARROW: dict[str, Callable[..., None]] = {"float16": narrow_float16, "bfloat16": narrow_bfloat16}
 
 
-def _work_dtype(plan: Plan, dtype: str) -> np.dtype[Any]:
-    """The dtype of products and sums.
+def _work(plan: Plan, dtype: str) -> Work:
+    """The arithmetic.
 
-    For fixed point float32 where it holds every sum exactly, and the half that is added to round, else float64. In units
-    of ``2**-bits`` these are integers, at most 255 Σ|weight| in whatever order they are added: exact below 2**24.
+    For fixed point float32 where it holds every sum exactly, and what is added to round, else float64. In units of
+    ``2**-bits`` these are integers, at most 255 Σ|weight| in whatever order they are added, or 128 Σ|weight| where the
+    middle, 128, is subtracted from the pixels: exact up to 2**24.
     """
     if plan.arithmetic == "float":
-        return np.dtype(
-            "float64" if dtype == "complex128" else "float32" if "complex" in dtype else DTYPES[dtype].accumulate
-        )
-    largest = max(
-        255 * int(np.abs(_weights(axis), dtype=np.int64).sum(axis=1).max()) + (1 << fixed_point_bits(axis) >> 1)
-        for axis in plan.axes
-        if not axis.identity
-    )
-    return np.dtype(np.float32 if largest < 1 << 24 else np.float64)
+        real = "float64" if dtype == "complex128" else "float32" if "complex" in dtype else DTYPES[dtype].accumulate
+        return Work(np.dtype(real))
+    axes = [axis for axis in plan.axes if not axis.identity]
+    for offset in (0, 128):
+        if all(_largest(axis, offset) < 1 << 24 for axis in axes):
+            return Work(np.dtype(np.float32), offset)
+    return Work(np.dtype(np.float64))
+
+
+def _largest(axis: Axis, offset: int) -> int:
+    """The largest number, in units of ``2**-bits``, on the way from pixels less an offset to a byte."""
+    total = np.abs(_weights(axis), dtype=np.int64).sum(axis=1)
+    sums = max(offset, 255 - offset) * total + np.abs(_bias(axis, offset))
+    return max(int(sums.max()), (256 << fixed_point_bits(axis)) - 1 if offset else 0)
+
+
+def _bias(axis: Axis, offset: int) -> NDArray[np.int64]:
+    """What is added to each sum of pixels less an offset, to round half up to an output less that offset."""
+    one = 1 << fixed_point_bits(axis)
+    rest: NDArray[np.int64] = _weights(axis).sum(axis=1, dtype=np.int64) - one
+    return offset * rest + (one >> 1)
 
 
 def _weights(axis: Axis) -> NDArray[Any]:
@@ -198,7 +218,7 @@ def _steps_of(
 
     steps: list[Step] = []
     if not way.source.in_place:
-        steps.append(_steps.Load(views[0], way.source.convert))
+        steps.append(_steps.Load(views[0], way.source.convert, way.work.offset))
     if checked is views[0]:
         steps.append(_steps.Finite(checked))
     for each, x, y in zip(way.passes, views, views[1:], strict=False):
@@ -206,10 +226,10 @@ def _steps_of(
         if isinstance(each.strategy, Slices):
             steps.append(_steps.slices(each.strategy.factor, each.strategy.weight, x, y, each.position))
         else:
-            found = blocks(each.axis, *rows, each.strategy, way.work)
+            found = blocks(each.axis, *rows, each.strategy, way.work.dtype)
             steps += _steps.products(found, each.strategy, x, y, each.position, pixel, rows[0])
         if fixed:
-            steps.append(_steps.Round(y, _overshoots(each.axis), floor=each is not way.passes[-1]))
+            steps.append(_round(way, each, rows, y))
         if checked is y:
             steps.append(_steps.Finite(y))
     if not way.out.in_place:
@@ -222,7 +242,8 @@ def _views(program: Program, way: Way, shapes: list[tuple[int, ...]]) -> list[Vi
 
     And once more as much as the last, where it is not itself: to convert it.
     """
-    item, last = way.work.itemsize, len(shapes) - 1
+    dtype, last = way.work.dtype, len(shapes) - 1
+    item = dtype.itemsize
     shapes = [*shapes, shapes[-1]]
     places = {0: SOURCE} if way.source.in_place else {}
     places |= {last: OUT, last + 1: OUT} if way.out.in_place else {}
@@ -234,11 +255,28 @@ def _views(program: Program, way: Way, shapes: list[tuple[int, ...]]) -> list[Vi
     even, odd = max(sizes[::2]), max(sizes[1::2])
     program.scratch = max(program.scratch, even + odd)
     return [
-        View(places[n], 0, shape, program.strides[places[n]], way.work)
+        View(places[n], 0, shape, program.strides[places[n]], dtype)
         if n in places
-        else View(SCRATCH, n % 2 * even, shape, _steps.dense_strides(shape, item), way.work)
+        else View(SCRATCH, n % 2 * even, shape, _steps.dense_strides(shape, item), dtype)
         for n, shape in enumerate(shapes)
     ]
+
+
+def _round(way: Way, each: Pass, rows: Range, y: View) -> Step:
+    """Round the sums of a pass of fixed point, the outputs ``rows``; the last puts the offset back."""
+    last, offset, bits = each is way.passes[-1], way.work.offset, fixed_point_bits(each.axis)
+    low = 0 if last else -offset
+    bias = (_bias(each.axis, offset)[slice(*rows)] + (offset + low << bits)) * 0.5**bits
+    bounds = (low, low + 255) if _overshoots(each.axis) else None
+    if (bias == bias[0]).all():
+        return _steps.Round(y, bias[:1].astype(y.dtype), bounds, floor=not last)
+    # One loop for the numbers behind an output, or where these are few, one for all the outputs.
+    few = isinstance(each.strategy, Choice) and each.strategy.right
+    n, behind = len(bias), math.prod(y.shape[each.position + 1 :])
+    shape = (y.size // (n * behind), *((n * behind,) if few else (n, behind)))
+    y = View(y.memory, y.offset, shape, _steps.dense_strides(shape, y.dtype.itemsize), y.dtype)
+    bias = bias.repeat(behind) if few else bias[:, None]
+    return _steps.Round(y, bias.astype(y.dtype), bounds, floor=not last)
 
 
 def _overshoots(axis: Axis) -> bool:

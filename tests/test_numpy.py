@@ -186,6 +186,7 @@ def test_photographs_are_not_transposed(dtype: str, channels: int) -> None:
     x = cases.lay_out(noise(1, channels, 270, 480, dtype=dtype), "channels_last")
     photographs: tuple[dict[str, Any], ...] = (
         {"size": (135, 240), "mode": "bilinear", "antialias": True},
+        {"size": (101, 180), "mode": "bicubic", "antialias": True},
         {"scale_factor": 2, "mode": "bicubic"},
         {"scale_factor": 0.5, "mode": "area"},
     )
@@ -372,16 +373,19 @@ def test_fixed_point_has_the_bits_of_integers() -> None:
             program = program_of(x, **case.arguments)
             if program.plan.arithmetic != "fixed":
                 continue
-            seen.add(_sums._work_dtype(program.plan, "uint8").name)
+            work = _sums._work(program.plan, "uint8")
+            seen.add((work.dtype.name, work.offset))
             rows = [slice(0, n) for n in program.plan.size]
             expected = _exact.resample(program.plan, "uint8", x, rows)
             assert cupysample.interpolate(x, **case.arguments).tobytes() == expected.tobytes(), case
-    assert seen == {"float32", "float64"}
+    assert seen == {("float32", 0), ("float32", 128), ("float64", 0)}
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
 def test_float32_serves_fixed_point_as_far_as_it_is_exact(mode: str) -> None:
-    """Its 24 bits hold the largest sum of 255 times weights, and the half that is added: counted from the weights."""
+    """Its 24 bits hold the largest sum of weights times 255, or times 128 where that is subtracted from the pixels, and what
+    is added to round, the half and 128 times what the weights fall short of one: counted from the weights.
+    """
     seen = set()
     for n_out in (200, 150, 100, 80, 60, 50, 40, 30, 25, 20, 10, 5):
         call = call_of(np.zeros((1, 1, 100, 100), np.uint8), size=(n_out, 100), mode=mode, antialias=True)
@@ -391,10 +395,19 @@ def test_float32_serves_fixed_point_as_far_as_it_is_exact(mode: str) -> None:
         weight, bits = axis.taps().weight, fixed_point_bits(axis)
         assert weight is not None
         largest = max(255 * sum(abs(w) for w in row) + 2 ** (bits - 1) for row in weight.tolist())
-        expected = "float32" if largest < 2**24 else "float64"
-        assert _sums._work_dtype(call.plan, "uint8").name == expected
+        centred = max(
+            128 * sum(abs(w) for w in row) + abs(2 ** (bits - 1) + 128 * (sum(row) - 2**bits))
+            for row in weight.tolist()
+        )
+        expected = ("float64", 0)
+        if centred < 2**24 and 256 * 2**bits <= 2**24:
+            expected = ("float32", 128)
+        if largest < 2**24:
+            expected = ("float32", 0)
+        work = _sums._work(call.plan, "uint8")
+        assert (work.dtype.name, work.offset) == expected
         seen.add(expected)
-    assert seen == {"float32", "float64"}
+    assert seen == {("float32", 0), ("float64", 0)} | ({("float32", 128)} if mode != "bilinear" else set())
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(1920, 960), (1080, 405), (4096, 7), (64, 128), (3000, 2)])
