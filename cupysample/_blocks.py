@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cupysample._taps import Axis, Taps, fixed_point_bits
-from cupysample._tuning import CALL_NS, GEMM_MACS, GEMM_NS, LANE_BYTES, MATRICES, PRODUCT_NS, ROWS
+from cupysample._taps import CHUNK_WEIGHTS, Axis, Taps, fixed_point_bits
+from cupysample._tuning import CALL_NS, GEMM_MACS, GEMM_NS, LANE_BYTES, MATRICES, PRODUCT_NS, ROWS, RUNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,9 +121,14 @@ def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: n
     """The matrices of all blocks; the last is filled up with rows of zeros."""
     assert taps.weight is not None
     matrices = np.zeros((len(pixel) * rows, width), dtype)
+    first = taps.left - pixel.repeat(rows)[: len(taps.left)]
     k = np.arange(taps.weight.shape[1])
-    row, tap = np.nonzero(k < taps.count[:, None])
-    matrices[row, taps.left[row] + tap - pixel[row // rows]] = taps.weight[row, tap]
+    step = max(1, CHUNK_WEIGHTS // len(k))
+    for start in range(0, len(first), step):
+        chunk = slice(start, start + step)
+        row, tap = np.nonzero(k < taps.count[chunk, None])
+        row += start
+        matrices[row, first[row] + tap] = taps.weight[row, tap]
     return matrices.reshape(len(pixel), rows, width)
 
 
@@ -158,6 +163,6 @@ def choose(
     for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
         pixel, width = _windows(taps, rows, end)
         choice = Choice(rows, width, len(_equally_spaced(pixel)), right, channels)
-        if choice.macs <= GEMM_MACS and axis.n_out * width * channels**2 <= MATRICES:
+        if choice.calls <= RUNS and choice.macs <= GEMM_MACS and axis.n_out * width * channels**2 <= MATRICES:
             found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
     return min(found, default=None)

@@ -91,8 +91,12 @@ def _widen(x: NDArray[Any], dtype: str, arithmetic: str) -> NDArray[Any]:
     """Convert to the accumulate type; exact but for 64-bit integers."""
     if dtype == "bfloat16":
         return (x.astype(np.uint32) << 16).view(np.float32)
-    accumulate = {"fixed": "int32", "mean": "int64"}.get(arithmetic, DTYPES[dtype].accumulate)
-    return x.astype(accumulate, copy=False)
+    return x.astype(accumulator(dtype, arithmetic), copy=False)
+
+
+def accumulator(dtype: str, arithmetic: str) -> np.dtype[Any]:
+    """The dtype of products and sums."""
+    return np.dtype({"fixed": "int32", "mean": "int64"}.get(arithmetic, DTYPES[dtype].accumulate))
 
 
 def _narrow(x: NDArray[Any], dtype: str, arithmetic: str) -> NDArray[Any]:
@@ -118,6 +122,8 @@ def _divide(total: NDArray[Any], taps: list[Taps]) -> NDArray[Any]:
     pixels = taps[0].count
     for t in taps[1:]:
         pixels = pixels[..., None] * t.count
-    quotient, rest = np.divmod(total, pixels)
-    up = (2 * rest > pixels) | ((2 * rest == pixels) & (quotient & 1 == 1))
-    return np.asarray(quotient + up)
+    quotient, rest = np.divmod(total, pixels, out=(total, np.empty_like(total)))
+    rest *= 2
+    rest += quotient & 1  # a tie goes up where that makes it even
+    quotient += rest > pixels
+    return quotient

@@ -15,7 +15,7 @@ from cupysample import _copies, _sums
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._program import Program, orders
-from cupysample._tuning import EXACT_BYTES, PROGRAMS, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
+from cupysample._tuning import PROGRAMS, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,11 +67,10 @@ def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     built = [axis for axis in plan.axes if not axis.tabulated]
     elements = SMALL_TILE_ELEMENTS if built else TILE_ELEMENTS
     program = Program(plan, source, out, orders(len(out.shape))[0]).cut(elements, lambda _: ())
-    pixels = max(math.prod(each.stop - each.start for each in cut.source) for cut in program.cuts)
-    rows = {axis: min(axis.n_out, math.ceil(elements * axis.n_out / max(axis.n_in, axis.n_out))) for axis in built}
-    program.memory = EXACT_BYTES * max(elements, pixels) + sum(
-        ROW_BYTES * n * (axis.width + 1) for axis, n in rows.items()
-    )
+    program.memory = program.exact_bytes(max(cut.largest for cut in program.cuts))
+    for axis in plan.axes:
+        rows = min(axis.n_out, math.ceil(elements * axis.n_out / max(axis.n_in, axis.n_out)))
+        program.memory += ROW_BYTES * rows * (1 if axis.tabulated else axis.width + 1)
     return program
 
 

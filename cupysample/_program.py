@@ -18,7 +18,7 @@ from cupysample import _exact, _steps, _threads
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._steps import Step, Tile
-from cupysample._tuning import EXACT_BYTES, SCRATCH_BYTES, SMALL_TILE_ELEMENTS, SPARE_BYTES, SPARE_SHARE
+from cupysample._tuning import EXACT_NUMBERS, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +52,16 @@ class Cut(NamedTuple):
     offsets: tuple[int, int, int]
     steps: tuple[Step, ...]
 
+    @property
+    def largest(self) -> int:
+        """Elements of the largest array on the way from its window, axis by axis, the last first."""
+        return largest([each.stop - each.start for each in self.source], [each.stop - each.start for each in self.out])
+
+
+def largest(read: list[int], written: list[int]) -> int:
+    """Elements of the largest array on the way from one shape to another, axis by axis, the last first."""
+    return max(math.prod(read[:d] + written[d:]) for d in range(len(read) + 1))
+
 
 class Program:
     """Everything but the memory.
@@ -72,7 +82,9 @@ class Program:
         self.axes = {order.index(d + 2): axis for d, axis in enumerate(plan.axes)}
         self.view: np.dtype[Any] | None = None
         self.cuts: list[Cut] = []
-        self.scratch, self.memory = 0, EXACT_BYTES * SMALL_TILE_ELEMENTS
+        self.scratch, self.memory = 0, 0
+        if plan.arithmetic != "copy":
+            self.memory = self.exact_bytes(max(PART_ELEMENTS, math.prod(axis.width for axis in plan.axes)))
         self._spare = int(SPARE_BYTES + SPARE_SHARE * math.prod(out.shape) * out.itemsize)
         self._transposes = order != tuple(range(len(order)))
 
@@ -83,17 +95,21 @@ class Program:
         units: dict[int, int] | None = None,
         sliced: dict[int, int] | None = None,
     ) -> Program:
-        """Cut the output into tiles of so many elements, counting the larger of what each reads and writes.
+        """Cut the output into tiles of so many elements, counting the larger of what each reads and writes, but for what
+        the windows of neighbours share.
 
         steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
         units:   axes that are cut at multiples of so many outputs.
         sliced:  axes of the source of which a tile gets every so manieth pixel.
         """
         ranges: list[list[Range]] = []
-        budget = float(elements)
+        costs = [
+            max(1.0, self.axes[d].n_in / self.axes[d].n_out) if d in self.axes else 1.0 for d in range(len(self.shape))
+        ]
+        budget = elements / math.prod(costs)  # one output along every axis reads as much
         for d, n in reversed(list(enumerate(self.shape))):
-            axis, unit = self.axes.get(d), (units or {}).get(d, 1)
-            cost = max(1.0, axis.n_in / axis.n_out) if axis else 1.0
+            unit, cost = (units or {}).get(d, 1), costs[d]
+            budget *= cost
             pieces = math.ceil(n / max(1, min(n, int(budget / cost))))
             block = math.ceil(n / pieces)
             if pieces > 1 and block > unit:
@@ -147,7 +163,7 @@ class Program:
                 if not steps:
                     self._exactly(source, out, outputs)
                 elif any(step(tile) is False for step in steps):
-                    for part in _parts(outputs):
+                    for part in self._parts(outputs):
                         self._exactly(source, out, part)
 
     def _exactly(self, source: NDArray[Any], out: NDArray[Any], outputs: tuple[slice, ...]) -> None:
@@ -157,15 +173,21 @@ class Program:
         pixels = source.transpose(back)[tuple(batch)]
         out[outputs] = _exact.resample(self.plan, self.dtype, pixels, rows).transpose(self.order)
 
+    def exact_bytes(self, elements: int) -> int:
+        """Memory that ``_exact`` takes where the largest array on the way has so many elements."""
+        return EXACT_NUMBERS * _exact.accumulator(self.dtype, self.plan.arithmetic).itemsize * elements
 
-def _parts(outputs: tuple[slice, ...]) -> list[tuple[slice, ...]]:
-    """Halves of a tile, and theirs, until each is small."""
-    if math.prod(each.stop - each.start for each in outputs) <= SMALL_TILE_ELEMENTS:
-        return [outputs]
-    d = next(d for d, each in enumerate(outputs) if each.stop - each.start > 1)
-    a, b = outputs[d].start, outputs[d].stop
-    halves = [(*outputs[:d], each, *outputs[d + 1 :]) for each in (slice(a, (a + b) // 2), slice((a + b) // 2, b))]
-    return [part for half in halves for part in _parts(half)]
+    def _parts(self, outputs: tuple[slice, ...]) -> list[tuple[slice, ...]]:
+        """Halves of a tile along its longest axis, and theirs, until each and its window are small, or it is one output."""
+        ranges = [(each.start, each.stop) for each in outputs]
+        reads = [self.axes[d].window(*rows) if d in self.axes else rows for d, rows in enumerate(ranges)]
+        read, written = ([b - a for a, b in each] for each in (reads, ranges))
+        d = written.index(max(written))
+        if written[d] == 1 or largest(read, written) <= PART_ELEMENTS:
+            return [outputs]
+        a, b = ranges[d]
+        halves = [(*outputs[:d], each, *outputs[d + 1 :]) for each in (slice(a, (a + b) // 2), slice((a + b) // 2, b))]
+        return [part for half in halves for part in self._parts(half)]
 
 
 class _Local(threading.local):

@@ -82,8 +82,9 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         return None
     program = Program(plan, source, out, way.order)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
-    blocks = functools.cache(runs)  # those of one axis serve all tiles along the others
-    return program.cut(TILE_BYTES // way.work.dtype.itemsize, lambda tile: _steps_of(program, way, blocks, tile), units)
+    multiply = functools.cache(functools.partial(_products, functools.cache(runs)))  # tiles share what they can
+    elements = TILE_BYTES // way.work.dtype.itemsize
+    return program.cut(elements, lambda tile: _steps_of(program, way, multiply, tile), units)
 
 
 def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> Iterator[Way]:
@@ -201,7 +202,7 @@ def _slices(axis: Axis) -> Slices | None:
 
 
 def _steps_of(
-    program: Program, way: Way, blocks: Callable[..., list[Run]], tile: tuple[Range, ...]
+    program: Program, way: Way, multiply: Callable[..., tuple[Step, ...]], tile: tuple[Range, ...]
 ) -> tuple[Step, ...]:
     """The steps of the outputs in these ranges."""
     windows = {position: axis.window(*tile[position]) for position, axis in program.axes.items()}
@@ -226,8 +227,7 @@ def _steps_of(
         if isinstance(each.strategy, Slices):
             steps.append(_steps.slices(each.strategy.factor, each.strategy.weight, x, y, each.position))
         else:
-            found = blocks(each.axis, *rows, each.strategy, way.work.dtype)
-            steps += _steps.products(found, each.strategy, x, y, each.position, pixel, rows[0])
+            steps += multiply(each.axis, each.strategy, x, y, each.position, pixel, rows)
         if fixed:
             steps.append(_round(way, each, rows, y))
         if checked is y:
@@ -235,6 +235,20 @@ def _steps_of(
     if not way.out.in_place:
         steps.append(_steps.Store(views[-1], spare, way.out.convert))
     return tuple(steps)
+
+
+def _products(
+    blocks: Callable[..., list[Run]],
+    axis: Axis,
+    choice: Choice,
+    x: View,
+    y: View,
+    position: int,
+    pixel: int,
+    rows: Range,
+) -> tuple[Step, ...]:
+    """The outputs ``rows`` of an axis by products of matrices."""
+    return tuple(_steps.products(blocks(axis, *rows, choice, x.dtype), choice, x, y, position, pixel, rows[0]))
 
 
 def _views(program: Program, way: Way, shapes: list[tuple[int, ...]]) -> list[View]:

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]
 
-CHUNK_WEIGHTS = 1 << 18
-"""Weights built at a time where a whole axis would be too large: some 30 MiB for linear ones with all that leads to them."""
+KEPT_WEIGHTS = 1 << 18
+"""Weights of an axis, at most, all rows of which are kept."""
+
+CHUNK_WEIGHTS = 1 << 16
+"""Weights built at a time: some 8 MiB with all that leads to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,8 @@ class Axis:
 
     @property
     def tabulated(self) -> bool:
-        """Whether all rows are built at once, and kept."""
-        return self.n_out * self.width <= CHUNK_WEIGHTS
+        """Whether all rows are built, and kept."""
+        return self.n_out * self.width <= KEPT_WEIGHTS
 
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
@@ -124,7 +127,33 @@ def weight_dtype(dtype: str) -> np.dtype[Any]:
 
 @lru_cache(maxsize=256)
 def _all_taps(axis: Axis) -> Taps:
-    return _build(axis, 0, axis.n_out)
+    """All rows, built some at a time."""
+    pieces = [_build(axis, start, stop) for start, stop in _chunks(axis)]
+    if len(pieces) == 1:
+        return pieces[0]
+    left, count = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("left", "count"))
+    weight = None
+    if pieces[0].weight is not None:
+        width = max(piece.weight.shape[1] for piece in pieces if piece.weight is not None)
+        weight = np.zeros((axis.n_out, width), pieces[0].weight.dtype)
+        for (start, stop), piece in zip(_chunks(axis), pieces, strict=True):
+            assert piece.weight is not None
+            weight[start:stop, : piece.weight.shape[1]] = piece.weight
+    return _frozen(left, count, weight)
+
+
+def _chunks(axis: Axis) -> list[tuple[int, int]]:
+    """Rows that are built together."""
+    rows = max(1, CHUNK_WEIGHTS // axis.width)
+    return [(start, min(start + rows, axis.n_out)) for start in range(0, axis.n_out, rows)]
+
+
+def _frozen(left: NDArray[np.int64], count: NDArray[np.int64], weight: Reals | None) -> Taps:
+    """They are cached, so shared."""
+    for array in (left, count, weight):
+        if array is not None:
+            array.flags.writeable = False
+    return Taps(left, count, weight)
 
 
 def _build(axis: Axis, start: int, stop: int) -> Taps:
@@ -140,10 +169,7 @@ def _build(axis: Axis, start: int, stop: int) -> Taps:
             weight = weight.astype(axis.dtype, copy=False)
     assert (left >= 0).all() and (count >= 0 if axis.transposed else count >= 1).all()
     assert (left + count <= axis.n_in).all()
-    for array in (left, count, weight):
-        if array is not None:
-            array.flags.writeable = False  # cached, so shared
-    return Taps(left, count, weight)
+    return _frozen(left, count, weight)
 
 
 def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
@@ -324,11 +350,9 @@ FIXED_POINT_BITS = 22
 @lru_cache(maxsize=256)
 def fixed_point_bits(axis: Axis) -> int:
     """Return the number of fractional bits with which the largest weight of the axis still fits into int16."""
-    rows = max(1, CHUNK_WEIGHTS // axis.width)
     largest = 0.0
-    for start in range(0, axis.n_out, rows):
-        index = np.arange(start, min(start + rows, axis.n_out), dtype=np.int64)
-        weight = METHODS[axis.method].rows(axis, index)[2]
+    for start, stop in _chunks(axis):
+        weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))[2]
         assert weight is not None
         largest = max(largest, float(weight.max()))
     bits = 0

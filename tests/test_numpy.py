@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _arrays, _copies, _exact, _interpolate, _numpy, _plan, _rounding, _steps, _sums
+from cupysample import _arrays, _blocks, _copies, _exact, _interpolate, _numpy, _plan, _rounding, _steps, _sums, _taps
 from cupysample._blocks import Choice
 from cupysample._program import Program
 from cupysample._sums import Slices, Way
@@ -533,6 +533,29 @@ MEMORY: dict[str, tuple[tuple[int, ...], str, str, dict[str, Any]]] = {
     "one of many": ((4, 3, 1 << 19), "float32", "contiguous", {"size": 1, "mode": "area"}),
     "plane": ((1, 1, 1024, 1024), "float32", "contiguous", {"scale_factor": 4, "mode": "bicubic"}),
     "not finite": ((8, 64, 64, 64), "float32", "not finite", {"scale_factor": 2, "mode": "bilinear"}),
+    "not finite, shrinking": (
+        (1, 3, 1080, 1920),
+        "float32",
+        "not finite",
+        {"size": (16, 16), "mode": "bicubic", "antialias": True},
+    ),
+    "wide windows": (
+        (1, 1, 1000, 20_000),
+        "float16",
+        "contiguous",
+        {"size": (2, 200), "mode": "bilinear", "antialias": True},
+    ),
+    "windows overlap": (
+        (1, 1, 360, 8271),
+        "int64",
+        "contiguous",
+        {"size": (237, 22917), "mode": "lanczos", "antialias": True},
+    ),
+    "exact means": ((1, 4, 840, 92), "uint8", "channels_last", {"size": (1442, 126), "mode": "area"}),
+    "many weights": ((4, 1, 37_918), "uint8", "contiguous", {"size": 63_073, "mode": "lanczos", "antialias": True}),
+    "many matrices": ((2, 3, 35_965), "bfloat16", "contiguous", {"size": 9951, "mode": "lanczos", "antialias": True}),
+    "many calls": ((1, 5, 456_013), "float16", "channels_last", {"size": 104_448, "mode": "linear"}),
+    "irregular": ((1, 3, 1080, 1920), "uint8", "channels_last", {"size": (777, 1111), "mode": "bilinear"}),
 }
 
 
@@ -548,6 +571,8 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
         x = cases.lay_out(x, layout)
     before = list(cupysample._threads._chosen)
     cupysample.set_num_threads(threads)
+    for kept in (_taps._all_taps, _taps.fixed_point_bits, _blocks.choose):
+        kept.cache_clear()
     try:
         for _ in ("cold", "warm"):
             tracemalloc.start()

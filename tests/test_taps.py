@@ -71,7 +71,7 @@ def test_rows_in_pieces(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch
     for n_in, n_out in [(7, 23), (50, 9), (12, 12), (1, 6)]:
         whole = rows(n_in, n_out).taps()
         with monkeypatch.context() as patch:
-            patch.setattr(_taps, "CHUNK_WEIGHTS", 1)
+            patch.setattr(_taps, "KEPT_WEIGHTS", 1)
             for start in range(0, n_out, 4):
                 stop = min(start + 4, n_out)
                 piece = rows(n_in, n_out).taps(start, stop)
@@ -81,6 +81,16 @@ def test_rows_in_pieces(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch
                 assert whole.weight is not None
                 width = piece.weight.shape[1]
                 np.testing.assert_array_equal(piece.weight, whole.weight[start:stop, :width])
+        with monkeypatch.context() as patch:
+            patch.setattr(_taps, "CHUNK_WEIGHTS", 3 * rows(n_in, n_out).width)
+            chunked = _taps._all_taps.__wrapped__(rows(n_in, n_out))
+            for name in ("left", "count", "weight"):
+                actual, expected = getattr(chunked, name), getattr(whole, name)
+                assert (actual is None) == (expected is None)
+                if expected is not None:
+                    np.testing.assert_array_equal(actual, expected)
+                    assert actual.dtype == expected.dtype
+                    assert not actual.flags.writeable
 
 
 def test_linear_by_hand() -> None:
