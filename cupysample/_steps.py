@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample._blocks import Choice, Run
-from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS
+from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -239,8 +239,15 @@ class Store:
     def __call__(self, tile: Tile) -> None:
         if self.narrow is None:
             np.copyto(tile.out, self.x.at(tile), casting="unsafe")
-        else:
-            self.narrow(self.x.at(tile), self.spare.at(tile).view(np.uint32), tile.out)
+            return
+        x, spare, out = self.x.at(tile), self.spare.at(tile).view(np.uint32), tile.out
+        if not out.flags.c_contiguous:
+            self.narrow(x, spare, out)
+            return
+        x, spare, out = x.reshape(-1), spare.reshape(-1), out.reshape(-1)
+        for k in range(0, len(x), NARROWED_ELEMENTS):  # these and as many spare numbers stay in the cache
+            part = slice(k, k + NARROWED_ELEMENTS)
+            self.narrow(x[part], spare[: len(x) - k][:NARROWED_ELEMENTS], out[part])
 
 
 class Round:
