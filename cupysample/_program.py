@@ -18,6 +18,7 @@ from cupysample import _exact, _steps, _threads
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._steps import Step, Tile
+from cupysample._taps import Axis
 from cupysample._tuning import EXACT_NUMBERS, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
 
 if TYPE_CHECKING:
@@ -63,6 +64,16 @@ def largest(read: list[int], written: list[int]) -> int:
     return max(math.prod(read[:d] + written[d:]) for d in range(len(read) + 1))
 
 
+def shrink(axis: Axis) -> float:
+    """Pixels read for each output, or 1 where these are more."""
+    return max(1.0, axis.n_in / axis.n_out)
+
+
+def vectors(elements: int, plan: Plan) -> float:
+    """How often a tile of so many elements may read what one output does: at least as many channels are in every tile."""
+    return elements / math.prod(shrink(axis) for axis in plan.axes)
+
+
 class Program:
     """Everything but the memory.
 
@@ -103,12 +114,10 @@ class Program:
         sliced:  axes of the source of which a tile gets every so manieth pixel.
         """
         ranges: list[list[Range]] = []
-        costs = [
-            max(1.0, self.axes[d].n_in / self.axes[d].n_out) if d in self.axes else 1.0 for d in range(len(self.shape))
-        ]
-        budget = elements / math.prod(costs)  # one output along every axis reads as much
+        costs = {d: shrink(axis) for d, axis in self.axes.items()}
+        budget = vectors(elements, self.plan)
         for d, n in reversed(list(enumerate(self.shape))):
-            unit, cost = (units or {}).get(d, 1), costs[d]
+            unit, cost = (units or {}).get(d, 1), costs.get(d, 1.0)
             budget *= cost
             pieces = math.ceil(n / max(1, min(n, int(budget / cost))))
             block = math.ceil(n / pieces)

@@ -21,7 +21,7 @@ from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._blocks import Choice, Run, choose, runs
 from cupysample._plan import DTYPES, Plan
-from cupysample._program import Order, Program, Range, is_dense, ordered, orders
+from cupysample._program import Order, Program, Range, is_dense, ordered, orders, vectors
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, View
 from cupysample._taps import Axis, fixed_point_bits
@@ -91,6 +91,7 @@ def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) ->
     """Every way. Fixed point has but one order of the axes, for it rounds after each."""
     work = _work(plan, source.dtype)
     axes = [d for d, axis in enumerate(plan.axes) if not axis.identity]
+    undivided = out.shape[1] <= int(vectors(TILE_BYTES // work.dtype.itemsize, plan))
     permutations = [axes[::-1]] if plan.arithmetic == "fixed" else list(itertools.permutations(axes))
     for order in orders(len(out.shape)):
         ends = [
@@ -107,7 +108,7 @@ def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) ->
             shape = list(ordered(source.shape, order))
             for d in permuted:
                 position = order.index(d + 2)
-                whole = all(behind == 1 for behind in order[position + 1 :])  # channels
+                whole = undivided and all(behind == 1 for behind in order[position + 1 :])  # channels
                 found = _strategies(plan.axes[d], shape, position, whole, work.dtype)
                 best = min(found, key=lambda each: each.ns, default=None)
                 if best is None:

@@ -36,7 +36,7 @@ def test_what_once_failed_holds() -> None:
 def test_the_corpus_says_why() -> None:
     lines = fuzz.CORPUS.read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 20
-    assert all(len(json.loads(line)["why"]) > 10 for line in lines)
+    assert all(len(json.loads(line)["why"]) > 8 for line in lines)
     assert {trial.path for _, trial in fuzz.corpus()} == set(trials.ON_HOST)
 
 

@@ -640,3 +640,16 @@ def test_one_plan_serves_every_library() -> None:
     x, y = noise(1, 3, 8, 8), np.empty((1, 3, 16, 16), np.float32)
     program.run(x, y, lambda: 1)
     assert y.tobytes() == cupysample.interpolate(x, scale_factor=2, mode="bilinear").tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_channels_of_a_tile_that_reads_much_for_each_output(dtype: str) -> None:
+    """Two of them, where a tile has but one: they are not multiplied together."""
+    x = cases.lay_out(noise(1, 2, 900, 900, dtype=dtype), "channels_last")
+    case = Case("lanczos", dtype, "channels_last", (1, 2), (900, 900), (2, 3), None, False, None, True)
+    y = cupysample.interpolate(x, **case.arguments)
+    expected = oracle.interpolate(x, **case.arguments)
+    if dtype == "uint8":
+        np.testing.assert_array_equal(y, expected)
+    else:
+        bounds.assert_within(y, expected, bounds.bound(x, **case.arguments), sane=1)
