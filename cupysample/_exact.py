@@ -95,8 +95,8 @@ def _widen(x: NDArray[Any], dtype: str, arithmetic: str) -> NDArray[Any]:
 
 
 def accumulator(dtype: str, arithmetic: str) -> np.dtype[Any]:
-    """The dtype of products and sums."""
-    return np.dtype({"fixed": "int32", "mean": "int64"}.get(arithmetic, DTYPES[dtype].accumulate))
+    """The dtype of products and sums; of copies the widest that there is."""
+    return np.dtype({"fixed": "int32", "mean": "int64", "copy": "complex128"}.get(arithmetic, DTYPES[dtype].accumulate))
 
 
 def _narrow(x: NDArray[Any], dtype: str, arithmetic: str) -> NDArray[Any]:

@@ -122,6 +122,23 @@ def _nearest_exact_fused_differs(case: Case) -> bool:
     return any(differs(*axis) for axis in zip(case.spatial, size(case), factors(case), strict=True))
 
 
+def floors_in_single(case: Case) -> bool:
+    """Whether ``floorf`` would take a float64 coordinate to another pixel than ``floor``."""
+
+    def differs(n_in: int, n_out: int, factor: float | None) -> bool:
+        index = np.arange(n_out)
+        if case.align_corners:
+            coordinate = index * ((n_in - 1) / max(1, n_out - 1))
+        else:
+            coordinate = (index + 0.5) * (1 / factor if factor else n_in / n_out) - 0.5
+        distance = np.abs(coordinate - np.rint(coordinate))
+        return bool(((distance > 0) & (distance <= 2.0**-24 * np.abs(coordinate))).any())
+
+    if case.dtype != "float64" or case.mode not in (*LINEAR, *CUBIC) or case.antialias:
+        return False
+    return any(differs(*axis) for axis in zip(case.spatial, size(case), factors(case), strict=True))
+
+
 def _loses_rows(case: Case) -> bool:
     """Whether torch's vertical pass meets an output of width 1."""
     n_in, n_out = case.spatial, size(case)
@@ -261,6 +278,13 @@ DIFFERENCES: list[Difference] = [
             and case.layout != "contiguous"
         ),
         call("bilinear", (6, 1), size=(3, 1), dtype="uint8", channels=2, layout="transposed"),
+    ),
+    Difference(
+        "float64 coordinates are floored as they are; torch floors them as float32 (on CUDA in `bicubic` alone), and is "
+        "off by up to a 2^-24th of the coordinate on long axes.",
+        "`floorf` in the kernels of every dtype, the fraction clamped to 0 where it becomes negative.",
+        floors_in_single,
+        call("bicubic", (1, 20001), size=(1, 25003), dtype="float64"),
     ),
     Difference(
         "Axes longer than 2^22 have float64 coordinates, so that no pixel is lost; torch's float32 repeats and skips "

@@ -653,3 +653,11 @@ def test_channels_of_a_tile_that_reads_much_for_each_output(dtype: str) -> None:
         np.testing.assert_array_equal(y, expected)
     else:
         bounds.assert_within(y, expected, bounds.bound(x, **case.arguments), sane=1)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_copies_along_axes_without_tables(dtype: str) -> None:
+    """More outputs than are tabulated, of every dtype."""
+    x = noise(1, 2, 1000, dtype=dtype)
+    y = cupysample.interpolate(x, size=300_000)
+    assert y.tobytes() == oracle.interpolate(x, size=300_000).tobytes()
