@@ -58,8 +58,20 @@ def _inlined(name: str, seen: set[str]) -> str:
     return "".join(text)
 
 
+lock = threading.RLock()
+"""Held by the one thread that compiles and uploads; it may come back, from a finalizer."""
+
+
+def _renew() -> None:
+    """A thread that held it does not exist in the child of a fork."""
+    global lock  # noqa: PLW0603
+    lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
 _functions: dict[tuple[str, Defines, int], Any] = {}
-_lock = threading.Lock()
 
 
 def function(kernel: str, defines: Defines, device: int) -> Any:
@@ -68,7 +80,7 @@ def function(kernel: str, defines: Defines, device: int) -> Any:
     try:
         return _functions[key]
     except KeyError:
-        with _lock:  # one thread compiles, the others wait for its result
+        with lock:  # one thread compiles, the others wait for its result
             if key not in _functions:
                 _functions[key] = _compile(kernel, defines, device)
             return _functions[key]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +39,8 @@ def apply(call: Call, source: NDArray[Any], out: NDArray[Any], threads: Callable
     program.run(source, out, threads)
 
 
-_programs: OrderedDict[tuple[Call, bool, bool], Program] = OrderedDict()
+_programs: dict[tuple[Call, bool, bool], Program] = {}
+"""Without a lock, which a fork might leave taken: every step is one operation of a dict, and two equal programs do no harm."""
 
 
 def _find(call: Call, source: NDArray[Any], out: NDArray[Any]) -> Program:
@@ -49,8 +49,8 @@ def _find(call: Call, source: NDArray[Any], out: NDArray[Any]) -> Program:
     program = _programs.get(key)
     if program is None:
         program = _programs[key] = prepare(call.plan, call.source, call.out, *key[1:])
-        while len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
+        for oldest in list(_programs)[:-PROGRAMS]:
+            _programs.pop(oldest, None)
     call.prepared = weakref.ref(program)
     return program
 

@@ -163,8 +163,8 @@ class Program:
 
     def _make(self, source: NDArray[Any], out: NDArray[Any], cuts: list[Cut] | Iterator[Cut]) -> None:
         """Make some tiles."""
-        tile = Tile()
-        tile.memories = source, out, _scratch(self.scratch)
+        tile, scratch = Tile(), _take(self.scratch)
+        tile.memories = source, out, scratch
         with np.errstate(all="ignore"):
             for cut in cuts:
                 pixels, outputs, tile.offsets, steps = cut
@@ -174,6 +174,7 @@ class Program:
                 elif any(step(tile) is False for step in steps):
                     for part in self._parts(outputs):
                         self._exactly(source, out, part)
+        _give_back(scratch)
 
     def _exactly(self, source: NDArray[Any], out: NDArray[Any], outputs: tuple[slice, ...]) -> None:
         """A tile by the sums of the definition, whatever its numbers."""
@@ -206,10 +207,15 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def _scratch(size: int) -> NDArray[np.uint8]:
-    """Memory of this thread, kept for its next call unless that is unusually much."""
+def _take(size: int) -> NDArray[np.uint8]:
+    """Memory of this thread, its alone until it is given back: a signal's handler or a finalizer may resample meanwhile."""
     if size > SCRATCH_BYTES:
         return np.empty(size, np.uint8)
-    if _local.scratch.size < size:
-        _local.scratch = np.empty(size, np.uint8)
-    return _local.scratch
+    scratch, _local.scratch = _local.scratch, _Local.scratch
+    return scratch if scratch.size >= size else np.empty(size, np.uint8)
+
+
+def _give_back(scratch: NDArray[np.uint8]) -> None:
+    """Keep it for the next call of this thread, unless it is unusually much."""
+    if scratch.size <= SCRATCH_BYTES:
+        _local.scratch = scratch

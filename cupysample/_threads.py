@@ -1,12 +1,14 @@
 """Threads for the NumPy path: how many, and dealing work to them.
 
-The thread that calls always works itself; helpers of one pool, which all callers share, take work from it as they are
-free. So calls from many threads at once never wait for each other's helpers, and the pool never grows beyond its bound.
-What a piece of work is must not depend on who does it.
+The thread that calls always works itself; helpers of one pool, which all callers share, join it as they are free. So calls
+from many threads at once never wait for each other's helpers, the pool never grows beyond its bound, and a call that finds
+no helper, because none can start or the interpreter ends, is only slower. What a piece of work is must not depend on who
+does it.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import operator
 import os
@@ -19,7 +21,7 @@ import numpy as np
 from cupysample._words import shown
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from queue import SimpleQueue
 
 _chosen: list[int] = []
 """The number given to ``set_num_threads``, if any."""
@@ -124,64 +126,130 @@ def _blas_threads() -> int:
 # The pool
 
 
-_pool: list[tuple[int, ThreadPoolExecutor]] = []
+class _Job:
+    """An iterator of pieces of work, each given out once, to the thread that calls or to a helper that has joined.
 
+    Nothing but the job counts who works on it, so whatever becomes of a call for help, ``run`` ends when nobody does.
+    """
 
-def _forget() -> None:
-    """The threads of the parent of a fork do not exist in the child."""
-    _pool.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
-def _helpers(n: int) -> ThreadPoolExecutor:
-    """The pool, of at least ``n`` threads."""
-    if not _pool or _pool[-1][0] < n:
-        from concurrent.futures import ThreadPoolExecutor  # a tenth of the import time of NumPy
-
-        _pool[:] = [(n, ThreadPoolExecutor(n, "cupysample"))]  # one that is replaced ends when its work is done
-    return _pool[-1][1]
-
-
-def deal(work: Callable[[Iterator[Any]], None], pieces: Iterable[Any], threads: int) -> None:
-    """Call ``work`` in as many threads, each with an iterator of which every piece comes out once, in one of them."""
-    hands = _Hands(iter(pieces))
-    futures: list[Future[None]] = []
-    try:
-        if threads > 1:
-            try:
-                pool = _helpers(threads - 1)
-                futures = [pool.submit(work, hands) for _ in range(threads - 1)]
-            except RuntimeError:  # no new threads while the interpreter ends
-                pass
-        work(hands)
-    except BaseException:
-        hands.stop()
-        raise
-    finally:
-        running = [future for future in futures if not future.cancel()]
-        for future in running:
-            future.exception()  # waits: nobody may still be writing
-    for future in running:
-        future.result()
-
-
-class _Hands:
-    """An iterator for several threads."""
-
-    def __init__(self, pieces: Iterator[Any]) -> None:
-        self._pieces = pieces
+    def __init__(self, work: Callable[[Iterator[Any]], None], pieces: Iterable[Any]) -> None:
+        self._work: Callable[[Iterator[Any]], None] | None = work
+        self._pieces = iter(pieces)
+        self._helpers = 0
+        self._error: BaseException | None = None
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
 
-    def __iter__(self) -> _Hands:
+    def __iter__(self) -> _Job:
         return self
 
     def __next__(self) -> Any:
         with self._lock:
             return next(self._pieces)
 
-    def stop(self) -> None:
-        """Give out no more."""
-        self._pieces = iter(())
+    def run(self, helpers: int) -> None:
+        """Work on it, with so many helpers if they are free, until all is done; or raise what one of them raised."""
+        work, error = self._work, None
+        assert work is not None
+        try:
+            _pool.call(helpers, self)
+            work(self)
+        finally:
+            with self._lock:
+                self._close()
+                while self._helpers:
+                    self._left.wait()  # nobody may still be writing
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def help(self) -> None:
+        """Join it, unless it is over."""
+        with self._lock:
+            work = self._work
+            if work is None:
+                return
+            self._helpers += 1
+        error = None
+        try:
+            work(self)
+        except BaseException as caught:
+            error = caught
+        with self._lock:
+            if error is not None:
+                self._error = error
+                self._close()
+            self._helpers -= 1
+            self._left.notify()
+
+    def _close(self) -> None:
+        """Give out no more, and let go of the arrays, for a call for help may lie in the queue for long."""
+        self._work, self._pieces = None, iter(())
+
+
+class _Pool:
+    """Threads that wait for calls for help. What they do is safe to be interrupted by signals and forks."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the threads of the parent of a fork do not exist in the child."""
+        self.threads: list[threading.Thread] = []
+        self._calls: SimpleQueue[_Job | None] | None = None
+        self._growing = threading.Lock()
+        self._ended = False
+
+    def call(self, n: int, job: _Job) -> None:
+        """Ask ``n`` threads to help with a job; fewer where no more can start."""
+        if self._ended or n < 1:
+            return
+        if len(self.threads) < n and self._growing.acquire(blocking=False):  # else another thread is at it
+            try:
+                self._grow(n)
+            finally:
+                self._growing.release()
+        for _ in range(min(n, len(self.threads))):
+            assert self._calls is not None
+            self._calls.put(job)
+
+    def _grow(self, n: int) -> None:
+        if self._calls is None:
+            from queue import SimpleQueue  # a millisecond of import time
+
+            self._calls = SimpleQueue()
+        while len(self.threads) < n:
+            name = f"cupysample_{len(self.threads)}"
+            self.threads.append(threading.Thread(target=_answer, args=(self._calls,), name=name, daemon=True))
+            try:
+                self.threads[-1].start()
+            except RuntimeError:  # the system has no more threads for us, or the interpreter ends
+                self.threads.pop()
+                return
+
+    def end(self) -> None:
+        """Let all threads end, and wait for them."""
+        self._ended = True
+        for _ in self.threads:
+            assert self._calls is not None
+            self._calls.put(None)
+        for thread in self.threads:
+            if thread.is_alive():
+                thread.join()
+
+
+def _answer(calls: SimpleQueue[_Job | None]) -> None:
+    """What a thread of the pool does."""
+    while (job := calls.get()) is not None:
+        job.help()
+
+
+_pool = _Pool()
+atexit.register(_pool.end)  # no thread may be inside of NumPy while the interpreter is taken apart
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)
+
+
+def deal(work: Callable[[Iterator[Any]], None], pieces: Iterable[Any], threads: int) -> None:
+    """Call ``work`` in as many threads, each with an iterator of which every piece comes out once, in one of them."""
+    _Job(work, pieces).run(threads - 1)

@@ -28,9 +28,8 @@ ROOT = Path(__file__).parents[1]
 def restored() -> Iterator[None]:
     """The number of threads is the process's, so it is put back; and the pool begins anew."""
     before = list(_threads._chosen)
-    for _, pool in _threads._pool:
-        pool.shutdown()
-    _threads._pool.clear()
+    _threads._pool.end()
+    _threads._pool.forget()
     yield
     _threads._chosen[:] = before
 
@@ -110,7 +109,7 @@ def test_so_many_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(workers(monkeypatch, lambda: cupysample.interpolate(x, scale_factor=2))) > 1
     assert (
         sum(thread.name.startswith("cupysample") for thread in threading.enumerate()) <= 3
-    )  # a pool that is replaced ends
+    )  # the pool grows
 
 
 def test_tensors_follow_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,16 +233,33 @@ def test_nested_and_concurrent_calls() -> None:
     assert sum(thread.name.startswith("cupysample") for thread in threading.enumerate()) <= 4
 
 
-def test_work_goes_on_when_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As while the interpreter ends."""
+@pytest.mark.parametrize("can_start", [0, 1, 2])
+def test_work_goes_on_when_no_more_threads_can_start(monkeypatch: pytest.MonkeyPatch, can_start: int) -> None:
+    """As where the system limits them: with those that could, and nobody is still working afterwards."""
+    start, started = threading.Thread.start, []
 
-    def refuse(_: int) -> Any:
-        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == can_start:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
 
-    monkeypatch.setattr(_threads, "_helpers", refuse)
-    done: list[int] = []
-    _threads.deal(done.extend, range(10), 4)
-    assert done == list(range(10))
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    caller, done = threading.current_thread(), []
+
+    def work(pieces: Iterator[int]) -> None:
+        for piece in pieces:
+            time.sleep(0.005 if threading.current_thread() is caller else 0.05)
+            done.append(piece)
+
+    for _ in range(2):
+        _threads.deal(work, range(10), 4)
+        assert sorted(done) == list(range(10))
+        done.clear()
+    assert len(_threads._pool.threads) == len(started) == can_start
+
+
+def test_calls_at_exit() -> None:
     program = """
 import atexit, numpy as np, cupysample
 x = np.ones((8, 32, 64, 64), np.float32)
