@@ -149,19 +149,31 @@ class _Job:
 
     def run(self, helpers: int) -> None:
         """Work on it, with so many helpers if they are free, until all is done; or raise what one of them raised."""
-        work, error = self._work, None
+        work = self._work
         assert work is not None
         try:
             _pool.call(helpers, self)
             work(self)
         finally:
-            with self._lock:
-                self._close()
-                while self._helpers:
-                    self._left.wait()  # nobody may still be writing
+            self._end()
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    def _end(self) -> None:
+        """Wait until nobody writes any more; an interrupt waits with us, for as long as a piece takes."""
+        interrupt: BaseException | None = None
+        while True:
+            try:
+                with self._lock:
+                    self._close()
+                    while self._helpers:
+                        self._left.wait()
+                break
+            except BaseException as caught:
+                interrupt = caught
+        if interrupt is not None:
+            raise interrupt
 
     def help(self) -> None:
         """Join it, unless it is over."""
@@ -180,7 +192,7 @@ class _Job:
                 self._error = error
                 self._close()
             self._helpers -= 1
-            self._left.notify()
+            self._left.notify_all()
 
     def _close(self) -> None:
         """Give out no more, and let go of the arrays, for a call for help may lie in the queue for long."""

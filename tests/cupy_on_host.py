@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,19 @@ from tests import launches
 from tests.host.harness import HostKernels, Job
 
 
+class _Current(threading.local):
+    """Of each thread, as in CUDA: its device, and the streams it is inside of."""
+
+    def __init__(self) -> None:
+        self.device, self.streams = 0, [0]
+
+
 @dataclass
 class Driver:
     """What the stand-in's device did."""
 
     kernels: HostKernels
-    device: int = 0
+    current: _Current = field(default_factory=_Current)
     capturing: set[int] = field(default_factory=set)
     launched: list[tuple[str, int, int]] = field(default_factory=list)  # instance, device, stream
     compiled: list[str] = field(default_factory=list)
@@ -36,6 +44,15 @@ class Driver:
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
     waits: int = 0  # for a whole device
+
+    @property
+    def device(self) -> int:
+        """The device of this thread."""
+        return self.current.device
+
+    @device.setter
+    def device(self, index: int) -> None:
+        self.current.device = index
 
 
 class Array:
@@ -89,18 +106,17 @@ class Stream:
     """``cupy.cuda.Stream``."""
 
     count: ClassVar[int] = 0
-    current: ClassVar[list[int]] = [0]
 
     def __init__(self, *, non_blocking: bool = False) -> None:
         Stream.count += 1
         self.ptr = Stream.count if non_blocking else 0
 
     def __enter__(self) -> Stream:  # noqa: PYI034 - likewise
-        Stream.current.append(self.ptr)
+        driver().current.streams.append(self.ptr)
         return self
 
     def __exit__(self, *_: object) -> None:
-        Stream.current.pop()
+        driver().current.streams.pop()
 
     def synchronize(self) -> None:
         assert self.ptr not in driver().capturing, "synchronised while capturing"
@@ -206,7 +222,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     cuda = types.SimpleNamespace(
         Device=Device,
         Stream=Stream,
-        get_current_stream=lambda: types.SimpleNamespace(ptr=Stream.current[-1]),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=driver().current.streams[-1]),
         memory=types.SimpleNamespace(Memory=Memory),
         function=types.SimpleNamespace(
             CNumpyArray=lambda array: types.SimpleNamespace(address=array.ctypes.data), CIntptr=int

@@ -107,9 +107,7 @@ def test_so_many_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
         assert threading.current_thread().name in names
         assert len(workers(monkeypatch, lambda: cupysample.interpolate(small, scale_factor=2))) == 1
     assert len(workers(monkeypatch, lambda: cupysample.interpolate(x, scale_factor=2))) > 1
-    assert (
-        sum(thread.name.startswith("cupysample") for thread in threading.enumerate()) <= 3
-    )  # the pool grows
+    assert sum(thread.name.startswith("cupysample") for thread in threading.enumerate()) <= 3  # the pool grows
 
 
 def test_tensors_follow_torch(monkeypatch: pytest.MonkeyPatch) -> None:
