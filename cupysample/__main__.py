@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import cupysample
-from cupysample._report import UserError, one_line, pick, report
+from cupysample._remedies import one_line
+from cupysample._report import UserError, pick, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

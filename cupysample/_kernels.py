@@ -97,19 +97,34 @@ def _compile(kernel: str, defines: Defines, device: int) -> Any:
                 f"the kernels need {LEAST_CAPABILITY}, that is Volta or later"
             )
         try:
-            return _load(cupy, text)
-        except OSError:  # a cache directory that is full or not writable: compile without it
-            saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
-            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
-            try:
-                return _load(cupy, text)
-            finally:
-                del os.environ["CUPY_CACHE_IN_MEMORY"]
-                if saved is not None:
-                    os.environ["CUPY_CACHE_IN_MEMORY"] = saved
-        except cupy.cuda.compiler.CompileException as error:
+            return _load_stored_or_not(cupy, text)
+        except Exception as error:
+            from cupysample import _remedies
+
             instance = ", ".join(f"{name}={value}" for name, value in defines)
-            raise RuntimeError(f"kernels/{kernel}.cu ({instance}) does not compile:\n{error}") from error
+            if remedy := _remedies.of_kernel(error):
+                raise RuntimeError(
+                    f"no kernel runs on CUDA device {device}, of compute capability {capability} "
+                    f"({_remedies.one_line(error)}); {remedy}"
+                ) from error
+            if isinstance(error, cupy.cuda.compiler.CompileException):
+                raise RuntimeError(f"kernels/{kernel}.cu ({instance}) does not compile:\n{error}") from error
+            raise
+
+
+def _load_stored_or_not(cupy: Any, text: str) -> Any:
+    """Compile without CuPy's cache directory where that is full or not writable."""
+    try:
+        return _load(cupy, text)
+    except OSError:
+        saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        try:
+            return _load(cupy, text)
+        finally:
+            del os.environ["CUPY_CACHE_IN_MEMORY"]
+            if saved is not None:
+                os.environ["CUPY_CACHE_IN_MEMORY"] = saved
 
 
 def _load(cupy: Any, text: str) -> Any:
@@ -125,9 +140,18 @@ def import_cupy() -> Any:
         return loaded
     try:
         import cupy
-    except Exception as error:  # CuPy's import raises whatever its cache directory or driver raise
+
+        if not hasattr(cupy, "RawModule"):
+            raise ImportError(
+                "it has no RawModule: what an uninstalled CuPy left behind, or another package of that name"
+            )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # CuPy's import raises whatever its cache directory or driver raise, SystemExit too
+        from cupysample import _remedies
+
         raise RuntimeError(
             "resampling a CUDA array compiles kernels with CuPy, which cannot be imported "
-            f"({type(error).__name__}: {error}); install it with pip install 'cupysample[cuda12]' or [cuda13]"
+            f"({_remedies.one_line(error)}); {_remedies.of_import(error)}"
         ) from error
     return cupy

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cupysample._report import Device, UserError, one_line
+from cupysample._remedies import one_line
+from cupysample._report import Device, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ import functools
 import importlib
 import os
 import platform
-import re
 import time
 import warnings
 from dataclasses import dataclass
@@ -22,14 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cupysample
+from cupysample import _remedies
+from cupysample._remedies import INSTALL, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-
-_INSTALL = 'pip install "cupysample[cuda12]" (or [cuda13], whichever the driver is for)'
-_CUPY_WHEEL = re.compile(r"cupy(-cuda.+|-rocm.+)?")
 
 
 class UserError(Exception):
@@ -110,12 +108,6 @@ def report() -> str:
     return "\n".join(f"{name:<13} {_answer(question)}" for name, question in facts)
 
 
-def one_line(error: BaseException) -> str:
-    """An exception as a short text without line breaks."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
 def _answer(question: Callable[[], str]) -> str:
     try:
         return question()
@@ -131,11 +123,13 @@ def _answer(question: Callable[[], str]) -> str:
 def _cupy() -> Any:
     """The module `cupy`; NoGpuError, with the remedy, where it is missing or does not import."""
     found = _import_cupy()
-    if not isinstance(found, Exception):
+    if not isinstance(found, BaseException):
         return found
-    if _is_missing(found):
-        raise NoGpuError(f"CuPy is not installed; for an NVIDIA GPU: {_INSTALL}") from found
-    raise NoGpuError(f"CuPy is installed but does not import ({one_line(found)}); {_import_remedy(found)}") from found
+    if _remedies.is_missing(found):
+        raise NoGpuError(f"CuPy is not installed; for an NVIDIA GPU: {INSTALL}") from found
+    raise NoGpuError(
+        f"CuPy is installed but does not import ({one_line(found)}); {_remedies.of_import(found)}"
+    ) from found
 
 
 @functools.cache
@@ -145,21 +139,10 @@ def _import_cupy() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what CuPy warns of at import is among the facts of the report
             return importlib.import_module("cupy")
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # some extensions' own errors, and SystemExit, are no Exception
         return error
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, ModuleNotFoundError) and error.name == "cupy"
-
-
-def _import_remedy(error: Exception) -> str:
-    wheels = _cupy_wheels()
-    if len(wheels) > 1:
-        return f"{' and '.join(wheels)} overwrite each other: uninstall them all, then install one"
-    if isinstance(error, (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError)):
-        return "CuPy needs a kernel cache it can write to: set CUPY_CACHE_DIR to a writable directory"
-    return f"reinstall it: pip uninstall {wheels[0] if wheels else 'cupy'}, then {_INSTALL}"
 
 
 def _gpu() -> Device:
@@ -174,7 +157,8 @@ def _gpu() -> Device:
     try:
         Device("GPU", cupy).resize(np.zeros((2, 2, 1), np.float32), size=(3, 3), mode="bilinear")
     except Exception as error:
-        raise NoGpuError(f"the GPU runs no kernel ({one_line(error)}); {_compile_remedy()}") from error
+        cause = error.__cause__ or error
+        raise NoGpuError(f"the GPU runs no kernel ({one_line(cause)}); {_kernel_remedy(cause)}") from error
     return Device(f"GPU ({_answer(lambda: _gpu_name(cupy, 0))})", cupy)
 
 
@@ -194,10 +178,10 @@ def _driver_remedy(cupy: Any) -> str:
     return "see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not hide it"
 
 
-def _compile_remedy() -> str:
-    if not _cache_is_writable():
-        return "the kernel cache is not writable: set CUPY_CACHE_DIR to a writable directory"
-    return f"kernels need NVRTC and the CUDA headers: {_INSTALL}"
+def _kernel_remedy(error: BaseException) -> str:
+    if not _remedies.cache_is_writable():
+        return f"the kernel cache is not writable: {_remedies.WRITABLE}"
+    return _remedies.of_kernel(error) or f"kernels need NVRTC and the CUDA headers: {INSTALL}"
 
 
 def _verdict() -> str:
@@ -233,18 +217,12 @@ def _gpu_name(cupy: Any, index: int) -> str:
 # ---- versions and places ---------------------------------------------------------------------------------------------
 
 
-def _cupy_wheels() -> list[str]:
-    """The installed distributions that all provide the one package `cupy`."""
-    names = (str(found.metadata["Name"]).lower() for found in metadata.distributions() if found.metadata)
-    return sorted({name for name in names if _CUPY_WHEEL.fullmatch(name)})
-
-
 def _cupy_version() -> str:
-    wheels = " and ".join(f"{name} {metadata.version(name)}" for name in _cupy_wheels())
+    wheels = " and ".join(f"{name} {metadata.version(name)}" for name in _remedies.cupy_wheels())
     found = _import_cupy()
-    if not isinstance(found, Exception):
+    if not isinstance(found, BaseException):
         return f"{found.__version__} ({wheels or 'not from a wheel'})"
-    text = "not installed" if _is_missing(found) else f"broken: {one_line(found)}"
+    text = "not installed" if _remedies.is_missing(found) else f"broken: {one_line(found)}"
     return f"{text} ({wheels})" if wheels else text
 
 
@@ -278,7 +256,7 @@ def _headers() -> str:
     for folder in _header_folders():
         if (Path(folder) / "cuda_fp16.h").is_file():
             return str(folder)
-    return f"cuda_fp16.h not found; {_INSTALL}"
+    return f"cuda_fp16.h not found; {INSTALL}"
 
 
 def _header_folders() -> Iterator[str]:
@@ -293,23 +271,11 @@ def _header_folders() -> Iterator[str]:
         yield str(wheel.locate_file("nvidia/cuda_runtime/include"))
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))
-
-
-def _cache_is_writable() -> bool:
-    """Whether the folder takes new files, or, where it does not exist yet, whether it can be made."""
-    folder = _cache_folder()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-
-
 def _kernel_cache() -> str:
     if os.environ.get("CUPY_CACHE_IN_MEMORY") == "1":
         return "in memory only (CUPY_CACHE_IN_MEMORY=1)"
-    remedy = "writable" if _cache_is_writable() else "NOT writable: set CUPY_CACHE_DIR to a directory that is"
-    return f"{_cache_folder()} ({remedy})"
+    remedy = "writable" if _remedies.cache_is_writable() else "NOT writable: set CUPY_CACHE_DIR to a directory that is"
+    return f"{_remedies.cache_folder()} ({remedy})"
 
 
 def _version_of(name: str) -> Callable[[], str]:

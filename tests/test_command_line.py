@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
 import cupysample
-from cupysample import _demo, _pictures, _report
+from cupysample import _demo, _pictures, _remedies, _report
 from cupysample.__main__ import MODES, main
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -474,6 +474,12 @@ STATES = {
     ),
     "damaged file": ("def", "does not import (SyntaxError", "broken: SyntaxError"),
     "silent error": ("raise KeyError()", "does not import (KeyError); reinstall it", "broken: KeyError"),
+    "exit": ("raise SystemExit(3)", "does not import (SystemExit: 3); reinstall it", "broken: SystemExit: 3"),
+    "full disk": (
+        'raise OSError(28, "No space left on device")',
+        "does not import (OSError: [Errno 28] No space left on device); CuPy needs a kernel cache",
+        "broken: OSError",
+    ),
     "empty": ("", "no GPU answers (AttributeError", "unknown (AttributeError"),
     "no driver": (
         WORKING + WITHOUT_DRIVER,
@@ -489,6 +495,13 @@ STATES = {
     "hidden GPU": (
         WORKING + "    runtime.getDeviceCount = lambda: 0\n",
         "no GPU is visible; see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES",
+        "14.2.0",
+    ),
+    "older NVRTC": (
+        WORKING
+        + "    def asarray(_): raise RuntimeError('CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available')\n",
+        "the GPU runs no kernel (RuntimeError: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available); "
+        "NVRTC is older than the device: pip install --upgrade nvidia-cuda-nvrtc-cu12",
         "14.2.0",
     ),
     "no headers": (
@@ -591,8 +604,8 @@ def test_the_kernel_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made:
 
 
 def test_wheels_that_overwrite_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_report, "_cupy_wheels", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
-    assert "cupy-cuda12x and cupy-cuda13x overwrite each other" in _report._import_remedy(ImportError())
+    monkeypatch.setattr(_remedies, "cupy_wheels", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
+    assert "cupy-cuda12x and cupy-cuda13x overwrite each other" in _remedies.of_import(ImportError())
 
 
 def test_this_machine(tmp_path: Path) -> None:

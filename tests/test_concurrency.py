@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _blocks, _cuda, _interpolate, _kernels, _numpy, _plan, _program, _taps, _threads
+from cupysample import _blocks, _cuda, _interpolate, _kernels, _launch, _numpy, _plan, _program, _taps, _threads
 from tests import cases, cupy_on_host
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,8 @@ class Work(NamedTuple):
 
 def work(path: str, n: int) -> list[Work]:
     """Random calls, and on NumPy's path three that are worth several threads."""
-    rng, found = np.random.default_rng(14), []
+    rng = np.random.default_rng(14)
+    found: list[tuple[NDArray[Any], dict[str, Any]]] = []
     while len(found) < n:
         case = cases.any_case(rng)
         if case.dtype in TENSORS and case.layout not in ("big-endian", "negative"):
@@ -161,8 +162,13 @@ def test_bits_are_those_of_a_single_thread(path: str, bounded: bool, monkeypatch
 @pytest.mark.parametrize("path", ["numpy", "torch", HOST], indirect=True)
 def test_the_first_call_in_all_threads_at_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a device it is prepared by one of them, while the others wait."""
-    prepared, launch = [], _cuda.launch
-    monkeypatch.setattr(_cuda, "launch", lambda *arguments: prepared.append(1) or launch(*arguments))
+    prepared: list[Any] = []
+
+    def launch(*arguments: Any) -> Any:
+        prepared.append(arguments)
+        return _launch.launch(*arguments)
+
+    monkeypatch.setattr(_cuda, "launch", launch)
     back = ROUTES[path].back
     for x, arguments, expected in work(path, 20):
         forget()
@@ -205,7 +211,7 @@ def test_a_call_in_the_middle_of_another(monkeypatch: pytest.MonkeyPatch) -> Non
     expected = cupysample.interpolate(x, **arguments).tobytes()
     _interpolate._calls.clear()
     _numpy._programs.clear()
-    nested = []
+    nested: list[bool] = []
 
     def with_calls(step: Any) -> Any:
         def stepped(tile: Any) -> Any:
@@ -333,8 +339,8 @@ again_and_again()
 """,
     "in a finalizer of a module": """
 class Last:
-    def __del__(self):
-        run()
+    def __del__(self, interpolate=cupysample.interpolate, x=x):
+        interpolate(x, scale_factor=2)
 run()
 last = Last()
 """,
