@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import sys
 import types
 from collections.abc import Iterator
@@ -260,6 +261,7 @@ def test_gradients_of_tensors_are_launches(driver: Driver) -> None:
 
 def test_cuda_tensors_without_cupy_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """No launch without CuPy: one sentence with the cause and the remedy."""
+    importlib.import_module("cupysample.torch")  # before: torch looks into all modules, and ``cupyx`` then into CuPy
     monkeypatch.setitem(sys.modules, "cupy", None)
     with (
         cupy_on_host.tensors_on(0, stream=70),

@@ -234,7 +234,8 @@ def test_nested_and_concurrent_calls() -> None:
 @pytest.mark.parametrize("can_start", [0, 1, 2])
 def test_work_goes_on_when_no_more_threads_can_start(monkeypatch: pytest.MonkeyPatch, can_start: int) -> None:
     """As where the system limits them: with those that could, and nobody is still working afterwards."""
-    start, started = threading.Thread.start, []
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
 
     def limited(thread: threading.Thread) -> None:
         if len(started) == can_start:
@@ -243,7 +244,8 @@ def test_work_goes_on_when_no_more_threads_can_start(monkeypatch: pytest.MonkeyP
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    caller, done = threading.current_thread(), []
+    done: list[int] = []
+    caller = threading.current_thread()
 
     def work(pieces: Iterator[int]) -> None:
         for piece in pieces:
