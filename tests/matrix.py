@@ -1,4 +1,4 @@
-"""What is promised of other environments, tried in fresh ones: ``python -m tests.matrix [--only WORD]``.
+"""What is promised of other environments, tried in fresh ones: ``python -m tests.matrix [--only WORD] [--tests EXPRESSION]``.
 
 * the tests that need NumPy alone, on every Python that is found here, with its oldest and its newest NumPy; torch, CuPy, JAX
   and OpenCV are absent, and the files that import them are left out by name;
@@ -33,6 +33,8 @@ TOOLS = ("pytest>=8", "packaging", "ml_dtypes>=0.5", "pillow>=10.1,<13")
 
 MARKS = "not host and not nvrtc and not gpu"
 """The kernels' own tests need a compiler or a GPU, whatever the Python."""
+
+KEYWORDS = "not torch and not jax"
 
 NOT_HERE = {
     "test_style.py": "ruff and mypy",
@@ -131,8 +133,8 @@ def left_out() -> dict[str, str]:
     return {name: missing for name, missing in files.items() if missing} | NOT_HERE
 
 
-def suite(version: str, numpy: str, folder: Path) -> str:
-    """Run the tests on a Python with a NumPy."""
+def suite(version: str, numpy: str, chosen: str, folder: Path) -> str:
+    """Run the tests, or those that pytest's ``-k`` chooses, on a Python with a NumPy."""
     python = interpreter(version)
     if python is None:
         return f"MISSING: no Python {version} on this machine"
@@ -143,7 +145,17 @@ def suite(version: str, numpy: str, folder: Path) -> str:
     for name in ABSENT:
         run(fresh, "-c", f"import importlib.util; assert importlib.util.find_spec({name!r}) is None")
     ignored = [f"--ignore=tests/{name}" for name in left_out()]
-    options = ["-q", "-p", "no:cacheprovider", "--no-header", "-m", MARKS, "-k", "not torch and not jax", *ignored]
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--no-header",
+        "-m",
+        MARKS,
+        "-k",
+        " and ".join(filter(None, (KEYWORDS, chosen and f"({chosen})"))),
+        *ignored,
+    ]
     output = run(fresh, "-m", "pytest", *options, "tests", "cupysample", "--ignore=cupysample/torch.py")
     return f"{versions}: {output.splitlines()[-1]}"
 
@@ -212,10 +224,10 @@ def offline(folder: Path) -> str:
     return "no socket is asked for; the same without any network (unshare -n)"
 
 
-def rows() -> Iterator[tuple[str, Callable[[Path], str]]]:
+def rows(chosen: str) -> Iterator[tuple[str, Callable[[Path], str]]]:
     for version, oldest in OLDEST.items():
         for numpy in (f"=={oldest}.*", ">=2"):
-            yield f"python {version}, numpy{numpy}", lambda folder, v=version, n=numpy: suite(v, n, folder)  # type: ignore[misc]
+            yield f"python {version}, numpy{numpy}", lambda folder, v=version, n=numpy: suite(v, n, chosen, folder)  # type: ignore[misc]
     yield "reproducible", reproducible
     yield "audit", audited
     yield "offline", offline
@@ -224,12 +236,13 @@ def rows() -> Iterator[tuple[str, Callable[[Path], str]]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", metavar="WORD", help="the rows whose name has this word")
-    only = parser.parse_args().only
+    parser.add_argument("--tests", default="", metavar="EXPRESSION", help="the tests that pytest's -k chooses, not all")
+    given = parser.parse_args()
     print("left out:", "; ".join(f"{name} ({why})" for name, why in left_out().items()), flush=True)
-    print(f"deselected everywhere: -m '{MARKS}' -k 'not torch and not jax'", flush=True)
+    print(f"run everywhere: -m '{MARKS}' -k '{KEYWORDS}'", given.tests and f"and '{given.tests}'", flush=True)
     counts = {"passed": 0, "failed": 0, "missing": 0}
-    for name, row in rows():
-        if only not in name:
+    for name, row in rows(given.tests):
+        if given.only not in name:
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
