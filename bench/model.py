@@ -115,15 +115,16 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
 
     row = code.innermost(store)
     assert row is not None
-    source = code.innermost(_loads, inside=row)
+    source = max(code.inside(row, _loads), key=lambda loop: loop.latch - loop.head, default=None)
     each_row = code.shortest(row.head, row.latch, store)
     each_source_row = code.shortest(source.head, source.latch) if source else 0
-    rows, walked = int(made.geometry["outer"]["extent"][0, 1]), 1.0
+    rows, step, window = int(made.geometry["outer"]["extent"][0, 1]), 1.0, 1.0
     if len(plan.axes) > 1:
-        rows, walked = plan.axes[-2].n_out, plan.axes[-2].n_in / plan.axes[-2].n_out
+        axis = plan.axes[-2]
+        rows, step, window = axis.n_out, axis.n_in / axis.n_out, float(axis.taps().count.max())
     run = -(-rows // made.grid[1])
     setup = code.shortest(0, row.head)
-    return (each_row + each_source_row * max(walked, 1 / run) + setup / run) / elements
+    return (each_row + each_source_row * min(step + max(window - step, 0) / run, window) + setup / run) / elements
 
 
 def band(code: Sass, plan: Plan, made: Launch) -> float:

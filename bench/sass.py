@@ -116,13 +116,16 @@ class Sass:
         ]
         return sorted(found, key=lambda loop: loop.latch - loop.head)
 
-    def innermost(self, wanted: Callable[[Instruction], bool], inside: Loop | None = None) -> Loop | None:
+    def innermost(self, wanted: Callable[[Instruction], bool]) -> Loop | None:
         """The smallest loop with such an instruction."""
-        for loop in self.loops:
-            body = self.instructions[loop.head : loop.latch + 1]
-            if (inside is None or inside.holds(loop)) and any(map(wanted, body)):
-                return loop
-        return None
+        return next((loop for loop in self.loops if self._has(loop, wanted)), None)
+
+    def inside(self, outer: Loop, wanted: Callable[[Instruction], bool]) -> list[Loop]:
+        """Those with such an instruction that lie inside another, the smallest first."""
+        return [loop for loop in self.loops if outer.holds(loop) and self._has(loop, wanted)]
+
+    def _has(self, loop: Loop, wanted: Callable[[Instruction], bool]) -> bool:
+        return any(map(wanted, self.instructions[loop.head : loop.latch + 1]))
 
     def shortest(self, first: int, last: int, through: Callable[[Instruction], bool] | None = None) -> int:
         """Instructions on the shortest way, both ends included, that passes one of those; 0 if there is none."""

@@ -30,8 +30,8 @@ MODULES = (_launch, _numpy, _sums, _copies)
 """Where the constants are read."""
 
 GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
-    {"GATHERED_BYTES": (32, 64, 128), "RUN_ROWS": (1, 4, 8, 16, 32)},
-    {"WIDE_BYTES": (64, 128, 256), "RUN_ROWS": (4, 16)},
+    {"HELD_BYTES": (32, 64, 128), "RUN_ROWS": (1, 8, 16, 32, 64)},
+    {"HELD_BYTES": (64, 128, 256), "RUN_ROWS": (8, 32)},
     {"BLOCK": (64, 128, 256), "RUN_ROWS": (8, 16)},
     {"RUN_DEPTHS": (1, 2, 4, 8, 16)},
     {"STREAMED": (True,)},

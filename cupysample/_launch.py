@@ -21,16 +21,16 @@ from cupysample._tuning import (
     BAND_CHANNELS,
     BAND_COLUMNS,
     BAND_DEPTHS,
-    BAND_ELEMENTS,
+    BAND_FILLED,
     BAND_GROUPS,
     BAND_INTEGERS,
     BAND_ROWS,
-    BAND_SHRINKS,
     BAND_SPLIT_ROWS,
     BAND_THREADS,
     BLOCK,
     FILLING_BLOCKS,
-    GATHERED_BYTES,
+    GATHERED_ELEMENTS,
+    HELD_BYTES,
     MAX_BLOCKS,
     RESIDENT_THREADS,
     RUN_DEPTHS,
@@ -38,7 +38,6 @@ from cupysample._tuning import (
     STREAMED,
     TABLE_BYTES,
     TABLE_ROWS,
-    WIDE_BYTES,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ if TYPE_CHECKING:
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
 FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
-PLAIN, PAIRS = 0, -1
-"""Kinds of tables; the others are numbers of taps."""
+PLAIN, PAIRS = 0, 1
+"""Kinds of tables. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``; negative, ``Neighbours``."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
 MEAN_PIXELS = 1 << 24
@@ -245,10 +244,10 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     taps = _taps(plan)
     if taps is None or taps > most_taps(len(plan.axes), plan.arithmetic) or not _offsets_fit(plan, view):
         return None
-    if not _is_regular(view):
+    if not _is_regular(view) or 1 < plan.axes[-1].n_in < taps:
         return None
-    wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, taps, wide=True))
-    elements = vector(len(plan.axes), view.dtype, taps, wide)
+    wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide=True))
+    elements = vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
     planes, rows, depths = _planes(view)
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= _indices():
@@ -257,9 +256,15 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     run_rows = _between(waves, 1, min(rows, RUN_ROWS))
     run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
     grid = _grid(-(-across // BLOCK), -(-rows // run_rows), -(-depths // run_depths))
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
+    pitch = 0 if wide else _pitch(plan, view, taps)
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch)
     return Made(
-        "few_taps", defines, grid, BLOCK, Share(wide or _is_packed(plan, view, elements)), (taps,) * len(plan.axes)
+        "few_taps",
+        defines,
+        grid,
+        BLOCK,
+        Share(wide or _is_packed(plan, view, elements)),
+        (taps,) * (len(plan.axes) - 1) + (-taps,),
     )
 
 
@@ -299,36 +304,49 @@ def most_taps(axes: int, arithmetic: str) -> int:
     return 8 if axes < 3 else 4 if arithmetic in ("float", "mean") else 2
 
 
-def vector(axes: int, dtype: str, taps: int, wide: bool) -> int:
+def vector(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> int:
     """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
-    if dtype.startswith("bits"):
+    if arithmetic == "copy":
         return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
-    accumulate = 8 if DTYPES[dtype].accumulate == "float64" else 4
-    held = (WIDE_BYTES if wide else GATHERED_BYTES) // (2 if axes > 2 else 1)
-    return min(VECTOR_BYTES // _itemsize(dtype), held // (taps * accumulate))
+    held = taps * (8 if DTYPES[dtype].accumulate == "float64" else 4) * (2 if axes > 2 else 1)
+    elements = min(VECTOR_BYTES // _itemsize(dtype), HELD_BYTES // held)
+    least, most = GATHERED_ELEMENTS.get(arithmetic, (1, elements)) if not wide and axes < 3 else (1, elements)
+    return _between(elements, least, most)
 
 
 def _itemsize(dtype: str) -> int:
     return {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
 
 
-def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> Defines:
+def pitches(dtype: str, taps: int) -> tuple[int, ...]:
+    """Distances between the pixels of a row that instances know: a tap then costs no address. 0 for any other."""
+    return (0,) if taps == 1 else (0, 1, 3) if dtype == "uint8" else (0, 1)
+
+
+def _pitch(plan: Plan, view: View, taps: int) -> int:
+    stride = view.axes[-1].source_stride
+    return stride if plan.axes[-1].n_in > 1 and stride in pitches(view.dtype, taps) else 0
+
+
+def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
     return (
         *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_TAPS", str(taps)),
-        ("CS_VECTOR", str(vector(axes, dtype, taps, wide))),
+        ("CS_VECTOR", str(vector(axes, dtype, arithmetic, taps, wide))),
         ("CS_WIDE", str(int(wide))),
+        ("CS_PITCH", str(pitch)),
         ("CS_STREAMED", str(int(STREAMED))),
     )
 
 
 def _offsets_fit(plan: Plan, view: View) -> bool:
-    """Whether offsets inside a row, in bytes, and the number of its elements fit an int."""
+    """Whether offsets inside a row and from row to row, in bytes, and the number of a row's elements fit an int."""
     axis, inner, n_in = view.axes[-1], view.inner, plan.axes[-1].n_in
     source = (n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
     out = (axis.extent - 1) * abs(axis.out_stride) + (inner.extent - 1) * abs(inner.out_stride)
-    return max(max(source, out) * view.itemsize, max(n_in, axis.extent) * inner.extent) < _indices()
+    row = abs((*view.outer, *view.axes)[-2].source_stride)
+    return max(max(source, row, out) * view.itemsize, max(n_in, axis.extent) * inner.extent) < _indices()
 
 
 def _is_regular(view: View) -> bool:
@@ -457,12 +475,15 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
-    """Whether band.cu or band_integer.cu takes fewer instructions than few_taps.cu: see ``BAND_ELEMENTS``."""
-    uint8 = BAND_SHRINKS if view.inner.extent == 1 else math.inf  # of other layouts it takes bytes one by one
-    least = {"float16": 1.0, "bfloat16": 1.0, "uint8": uint8}.get(view.dtype, math.inf)
-    gathers = ("CS_WIDE", "0") in made.defines and made.tables[0] == _TAPS[-1]
-    shrink = all(axis.n_in > least * axis.n_out for axis in plan.axes[-2:])
-    return gathers and shrink and plan.axes[-1].n_in * view.inner.extent >= BAND_ELEMENTS
+    """Whether band.cu takes fewer instructions than few_taps.cu: see ``BAND_FILLED``."""
+    gathers = ("CS_WIDE", "0") in made.defines and abs(made.tables[0]) == _TAPS[-1]
+    if not gathers or view.dtype not in ("float16", "bfloat16"):
+        return False
+    if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
+        return False
+    tiles = -(-view.axes[-1].extent // separate.share.pixels) * -(-view.inner.extent // separate.share.channels)
+    columns = separate.threads // separate.share.splits * int(dict(separate.defines)["CS_COLUMNS"])
+    return plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * tiles * columns
 
 
 def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> int:
@@ -515,15 +536,15 @@ def _instances() -> Iterator[tuple[str, Defines]]:
             for small in (True, False):
                 yield "nearest", nearest_defines(axes, dtype, small)
             for wide in (False, True):
-                yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide)
+                yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide, 0)
         for dtype, arithmetic in computing:
             for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
                 if computed == FORWARD or arithmetic == "float" or (arithmetic != "mean" and not computed):
                     yield "resample", resample_defines(axes, dtype, arithmetic, small, computed)
             for taps in _TAPS[1:]:
-                for wide in (False, True):
+                for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
                     if taps <= most_taps(axes, arithmetic):
-                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide)
+                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch)
             for threads, columns in band_shapes(dtype, arithmetic):
                 for packed in (False,) if arithmetic in SEPARABLE else (False, True):
                     yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
@@ -538,7 +559,8 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as the kernels read it.
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           kernels/band_integer.cu's ``Pairs``; else for one array of kernels/few_taps.cu's ``Window`` of so many places.
+           kernels/band_integer.cu's ``Pairs``; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
+           or of its ``Neighbours``.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
@@ -547,10 +569,16 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
         weight = _pairs(taps.left, taps.count, weight)
     if kind in (PLAIN, PAIRS):
         return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
-    table = np.zeros(axis.n_out, _window_dtype(kind, weight.dtype))
-    table["left"], table["count"] = taps.left, taps.count
-    k = np.arange(kind) - (kind - taps.count[:, None])  # tap of each place: the last are taken
-    inside = k >= 0
+    places = abs(kind)
+    if weight.dtype == np.int32 and kind > 0:  # pairs of fixed point
+        weight = _short(weight)
+    table = np.zeros(axis.n_out, _window_dtype(places, weight.dtype))
+    # The place of tap 0: so that the last place is taken, or the first, unless places would end behind the row.
+    first = places - taps.count if kind > 0 else np.maximum(taps.left + places - max(axis.n_in, places), 0)
+    k = np.arange(places) - first[:, None]
+    inside = (k >= 0) & (k < taps.count[:, None])
+    table["left"] = taps.left - (0 if kind > 0 else first)
+    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places))
     table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
     return (table,)
 
@@ -561,8 +589,13 @@ def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[An
     k = np.arange(4 * words) - left[:, None] % 4
     inside = (k >= 0) & (k < count[:, None])
     found = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
-    assert np.abs(found).max() < 1 << 15
-    return found.astype(np.int16).reshape(len(left), words, 4)
+    return _short(found).reshape(len(left), words, 4)
+
+
+def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
+    """Weights of fixed point, which fit 16 bits (``fixed_point_bits``)."""
+    assert np.abs(weight).max() < 1 << 15
+    return weight.astype(np.int16)
 
 
 def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:

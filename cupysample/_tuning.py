@@ -155,24 +155,28 @@ BLOCK = 256
 MAX_BLOCKS = 1 << 16
 """Blocks of a grid in x; the rest is grid-stride."""
 
-GATHERED_BYTES, WIDE_BYTES = 64, 128
-"""kernels/few_taps.cu: bytes of sums of a window that a thread holds, where it gathers and where it reads vectors.
+HELD_BYTES = 128
+GATHERED_ELEMENTS = {"fixed": (8, 16), "mean": (1, 8)}
+"""kernels/few_taps.cu: bytes of sums of a window that a thread holds; and of uint8, least and most elements that it gathers, for
+of fixed point it holds bytes, and divides means.
 
 Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, no spills; 2-D, elements a thread:
 
     taps                       2            4            8
-    float32 gathered, wide     4: 77, 4: 52   4: 121, 4: 71   2: 127, 4: 116
-    float16 gathered, wide     8: 119, 8: 64  4: 119, 8: 94   2: 127, 4: 106
-    uint8   gathered, wide     8: 113, 16: 94 4: 116, 8: 86   2: 122, 4: 100
+    float32 gathered, wide     4: 72, 4: 54   4: 93, 4: 64    4: 128, 4: 106
+    float16 gathered, wide     8: 92, 8: 56   8: 128, 8: 88   4: 128, 4: 96
+    uint8   gathered           16: 128        8: 115          8: 127
 
-Twice as many bytes spill. The times are predictions: a thread in flight has 16 loads of a row.
+Twice as many bytes spill, and so do 16 elements of 4 taps of uint8 (80 bytes) and 16 means of 2 taps (16 bytes for sm_120).
+Counted, instructions an output: features-bicubic float16 26.4 with 4 elements a thread, 21.9 with 8; photo-bicubic uint8 77, 71.
 """
 
-RUN_ROWS, RUN_DEPTHS = 16, 8
+RUN_ROWS, RUN_DEPTHS = 32, 8
 """kernels/few_taps.cu: rows and depths that a thread walks through, at most.
 
-Counted: at 2x a run of 16 rows reads 9 source rows where 8 would do, a run of 8 depths 5 planes where 4 would do. Fewer
-where the launch would not fill a large GPU. Predicted, not measured.
+Counted: at 2x a run of 32 rows reads 17 source rows where 16 would do, 19 for cubic; a run of 8 depths 5 planes where 4 would
+do. Instructions an output of features-bicubic float16: 25.3 in runs of 16 rows, 21.9 of 32; longer runs would leave fewer
+than 8 waves of blocks at (16,64,256,256). Fewer where the launch would not fill a large GPU. Predicted, not measured.
 """
 
 STREAMED = False
@@ -200,22 +204,20 @@ Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elem
 128 threads of more registers, 4 and 4: 293 131.
 """
 
-BAND_ELEMENTS = 320
-"""Elements of a row from which band.cu gets what few_taps.cu would gather: rows of 5 to 8 taps that shrink, of 16 bits.
+BAND_FILLED = 0.8
+"""Share of the columns of its threads that a row fills, at least, where band.cu gets what few_taps.cu would gather: rows of 5
+to 8 taps that shrink, of 16 bits.
 
 Counted for sm_90, instructions an output at 1/2, few_taps.cu and band.cu; the budget is 73 in float16, 146 in float32:
 
-    width                       256       320       512       640       1024      2048
-    float16 bilinear, 4 taps    78 107    78 92     78 62     78 93     78 79     78 62
-    float16 bicubic, 8 taps     143 149   143 131   143 89    143 131   143 110   143 89
-    float32 bicubic, 8 taps     126 110   126 177   126 144   126 138   126 115   126 93
-"""
+    width                       256     320     512     640     1024    1920    2048    3840
+    filled                      0.50    0.62    1.00    0.62    0.50    0.94    1.00    0.94
+    float16 bilinear, 4 taps    56 107  56 92   56 62   56 93   57 79   56 66   56 62   56 66
+    float16 bicubic, 8 taps     105 149 105 131 105 89  105 131 105 110 105 95  105 89  105 95
+    float32 bicubic, 8 taps     85 110  85 177  85 144  85 138  85 115  85 99   85 93   85 99
 
-BAND_SHRINKS = 3.0
-"""How often smaller, at least, along H and W, out has to be for the same of uint8.
-
-Counted, few_taps.cu and band_integer.cu: bilinear antialias 1/4 (8 taps) 228 162, bicubic antialias 1/2 (8 taps) 130 131,
-bilinear antialias 1/2 (4 taps) 79 86; the budgets are 124, 36 and 36.
+few_taps.cu and band_integer.cu in uint8: bilinear antialias 1/4 (8 taps) 124 161, bicubic antialias 1/2 (8 taps) 74 131,
+bilinear antialias 1/2 (4 taps) 48 85.
 """
 
 BAND_SPLIT_ROWS = 8

@@ -45,12 +45,30 @@ __device__ inline Sum mean(Sum sum, Sum pixels) {
 #endif
 
 // Rounding after each axis; `bits` are those of its weights.
-__device__ inline Sum finish(Sum sum, int bits) {
+__device__ inline Sum closing(Sum sum, int bits) {
 #if CS_ARITHMETIC == CS_FIXED
-    sum = (sum + (1 << bits >> 1)) >> bits;
+    sum >>= bits;
     return sum < 0 ? 0 : sum > 255 ? 255 : sum;
 #else
     (void)bits;
     return sum;
 #endif
 }
+__device__ inline Sum finish(Sum sum, int bits) {
+#if CS_ARITHMETIC == CS_FIXED
+    sum += 1 << bits >> 1;
+#endif
+    return closing(sum, bits);
+}
+
+// The first product of a sum that closing() rounds: the half is in it already.
+#if CS_ARITHMETIC != CS_COPY
+__device__ inline Sum opening(Weight w, Sum x, int bits) {
+#if CS_ARITHMETIC == CS_FIXED
+    return accumulate(w, x, 1 << bits >> 1);
+#else
+    (void)bits;
+    return product(w, x);
+#endif
+}
+#endif

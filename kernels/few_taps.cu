@@ -2,21 +2,31 @@
 //
 // MATHS     resample.cu's, in its order: W, then H, then D; floats in 3-D W, D, H. Copies (CS_TAPS 1) move bits
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it (in 1-D: outer[1]), D the first of three
-// TABLES    per axis Window<taps>[n_out], in Axis::left; none for copies
+// TABLES    of H and D Window<taps>[n_out], of W Neighbours<taps>[n_out], in Axis::left; none for copies
 // THREADS   CS_VECTOR elements of a row, and a run of rows: a thread walks down H and keeps the source rows of its window,
-//           filtered along W (and D), in registers
+//           filtered along W (and D), in registers; of fixed point as bytes, four to a register
+//           A window along W is read as CS_TAPS neighbouring pixels, one address and constant offsets if CS_PITCH says how far
+//           apart they are; those outside of it weigh 0. Where one of these is infinite, and only there, a sum is no number:
+//           it is made again of the window alone
 //           packed: its elements are neighbours in memory, stored as one vector; else they lie as far apart as the row has
 //           threads, so that neighbouring threads read and write neighbours
 //           CS_WIDE: packed, and neighbours in `inner`, hence of one pixel, and read as one vector too
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
-// CONTRACT  resample.cu's; every row has a tap; extents, and offsets inside a row in bytes, fit an int; elements of a row
-//           of out are one stride apart
+// CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
+//           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
 //           packed: rows of out are dense, of a multiple of CS_VECTOR elements and aligned to it
 //           CS_WIDE: so are the `inner` elements of a pixel, in source and out
+//           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
 // VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9; not yet measured on a device
 //           1 rolling rows, weights [tap][row], places outside of a window selected away: 32.0, 51.3 float32; 24.9, 54.4 float16
-//           2 a row of a table in one load, addresses in bytes, stale rows cleared once: 20.6, 30.9 float32; 17.2, 33.9 float16
+//           2 a row of a table in one load, addresses in bytes, stale rows cleared once: 20.6, 30.9 float32; 17.2, 33.9 float16;
+//             uint8 21.4, 35.0
+//           3 one address for a window, a select for none of its taps; twice the elements a thread and twice the rows a run;
+//             fixed point by two products an instruction along H: 17.0, 23.5 float32; 14.9, 21.9 float16; 14.7, 21.3 uint8;
+//             with the rows that runs read twice, which the counts before leave out
+//           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
+//           pairs together for every row: 16.5, 23.9 uint8
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -63,46 +73,157 @@ struct Word<16> {
 };
 #endif
 
-// A row of an axis' matrix in the last `count` of N places, as the tables hold it; the weights before are 0. N is 1 for copies
-// and for a missing axis.
+// A sum of N products; N is 1 for copies and for a missing axis, which have no weights.
+template <int N>
+struct Weights;
+template <>
+struct Weights<1> {
+    __device__ Sum sum(const Sum (&x)[1], int) const { return x[0]; }
+};
+#if CS_ARITHMETIC != CS_COPY
+template <int N>
+struct Weights {
+    Weight of[N];
+
+    __device__ Sum sum(const Sum (&x)[N], int bits) const {
+        Sum total = opening(of[0], x[0], bits);
+#pragma unroll
+        for (int k = 1; k < N; ++k) total = accumulate(of[k], x[k], total);
+        return closing(total, bits);
+    }
+};
+
+// A row of the matrix of W in N neighbouring pixels, of which those with a bit in `inside` are its window; the others weigh 0.
+template <int N>
+struct alignas(16) Neighbours {
+    int left, inside;
+    Weights<N> w;
+
+    __device__ static const Neighbours& of(const Axis& axis, Index i) { return ((const Neighbours*)axis.left)[i]; }
+};
+#endif
+
+#if CS_ARITHMETIC == CS_FIXED
+template <int N>
+struct Pairs {
+    int of[(N + 1) / 2];  // of 16 bits
+};
+#define ROLLING Pairs
+#else
+#define ROLLING Weights
+#endif
+
+// A row of the matrix of H or D in the last `count` of N places, as the tables hold it; the weights before are 0.
 template <int N>
 struct alignas(16) Window {
     int left, count;
-#if CS_ARITHMETIC == CS_COPY
-    __device__ static Window of(const Axis& axis, Index i) { return {pixel(axis, i), 1}; }
-    __device__ static Window whole(Index i) { return {i, 1}; }
-    __device__ Sum sum(const Sum (&x)[N]) const { return x[0]; }
-#else
-    Weight w[N];
+    ROLLING<N> w;
 
-    __device__ static Window of(const Axis& axis, Index i) { return ((const Window*)axis.left)[i]; }
     __device__ static Window whole(Index i) { return {i, 1, {}}; }
+#if CS_ARITHMETIC == CS_COPY
+    __device__ static Window of(const Axis& axis, Index i) { return {pixel(axis, i), 1, {}}; }
+#else
+    __device__ static Window of(const Axis& axis, Index i) { return ((const Window*)axis.left)[i]; }
+#endif
 
-    // Places before the window read its first pixel; they share its weight, for a weight of zero would make NaN of
-    // infinity. Integers have none.
-    __device__ void share() {
 #if CS_ARITHMETIC == CS_FLOAT
+    // Places before the window read its first pixel; they share its weight, for a weight of zero would make NaN of
+    // infinity.
+    __device__ void share() {
 #pragma unroll
         for (int k = N - 1; k > 0; --k) {
             const bool shared = k <= N - count;
-            w[k] = shared ? w[k] * Weight(0.5) : w[k];
-            w[k - 1] = shared ? w[k] : w[k - 1];
+            w.of[k] = shared ? w.of[k] * Weight(0.5) : w.of[k];
+            w.of[k - 1] = shared ? w.of[k] : w.of[k - 1];
         }
-#endif
-    }
-
-    __device__ Sum sum(const Sum (&x)[N]) const {
-        if (N == 1) return x[0];
-        Sum total = product(w[0], x[0]);
-#pragma unroll
-        for (int k = 1; k < N; ++k) total = accumulate(w[k], x[k], total);
-        return total;
     }
 #endif
 
     // The source index of place k.
     __device__ Index at(int k) const { return left + (k > N - count ? k - (N - count) : 0); }
 };
+
+// The newest N rows of a column, filtered along W.
+template <int N>
+struct Column {
+#if CS_ARITHMETIC == CS_FIXED
+    // Bytes, of which the last N count; less 128 each, for one instruction adds two products of signed bytes.
+    static constexpr int WORDS = (N + 3) / 4, FIRST = 4 * WORDS - N;
+    unsigned words[WORDS];
+
+    __device__ void push(Sum x) {
+#pragma unroll
+        for (int i = 0; i < WORDS; ++i)
+            words[i] = __byte_perm(words[i], i + 1 < WORDS ? words[i + 1] : unsigned(x ^ 0x80), 0x4321);
+    }
+    __device__ void forget(int) {}
+
+    // What a sum begins with: what is to be given back, and what rounds it.
+    __device__ static Sum given(const Window<N>& window, int bits) {
+        Column ones;
+#pragma unroll
+        for (int i = 0; i < WORDS; ++i) ones.words[i] = 0x01010101;
+        return 128 * ones.added(window, 0) + (1 << bits >> 1);
+    }
+    __device__ Sum added(const Window<N>& window, Sum sum) const {
+#pragma unroll
+        for (int k = 0; k < N; k += 2) {
+            const int word = int(words[(FIRST + k) / 4]), pair = window.w.of[k / 2];
+            sum = (FIRST + k) % 4 ? __dp2a_hi(pair, word, sum) : __dp2a_lo(pair, word, sum);
+        }
+        return sum;
+    }
+    __device__ Sum sum(const Window<N>& window, Sum given, int bits) const {
+        return N == 1 ? Sum(words[0] >> 24 ^ 0x80) : closing(added(window, given), bits);
+    }
+#else
+    Sum rows[N];
+
+    __device__ void push(Sum x) {
+#pragma unroll
+        for (int k = 0; k + 1 < N; ++k) rows[k] = rows[k + 1];
+        rows[N - 1] = x;
+    }
+    // The rows above the window, which no later one has, may be infinite.
+    __device__ void forget(int above) {
+#if CS_ARITHMETIC == CS_FLOAT
+#pragma unroll
+        for (int k = 0; k + 1 < N; ++k) rows[k] = k < above ? Sum{} : rows[k];
+#else
+        (void)above;
+#endif
+    }
+
+    __device__ static Sum given(const Window<N>&, int) { return {}; }
+    __device__ Sum sum(const Window<N>& window, Sum, int bits) const { return window.w.sum(rows, bits); }
+#endif
+};
+
+__device__ inline Vector packed_together(const Sum (&x)[V]) {
+    Vector y;
+#if CS_TYPE == CS_UINT8
+    unsigned words[V / 4];  // by permutations of bytes, half as many as shifts and unions
+#pragma unroll
+    for (int i = 0; i < V / 4; ++i) {
+        const unsigned low = __byte_perm(unsigned(x[4 * i]), unsigned(x[4 * i + 1]), 0x0040);
+        words[i] = __byte_perm(low, __byte_perm(unsigned(x[4 * i + 2]), unsigned(x[4 * i + 3]), 0x0040), 0x5410);
+    }
+    memcpy(&y, words, sizeof y);
+#else
+#pragma unroll
+    for (int c = 0; c < V; ++c) y.e[c] = narrow(x[c]);
+#endif
+    return y;
+}
+
+// A column along D.
+template <int N>
+__device__ Sum sum_of(const Sum (&depths)[N], const Window<N>& window, int bits) {
+    Column<N> column = {};
+#pragma unroll
+    for (int d = 0; d < N; ++d) column.push(depths[d]);
+    return column.sum(window, Column<N>::given(window, bits), bits);
+}
 
 // CS_STREAMED: what is written leaves the caches first, for nobody here reads it again.
 __device__ inline void put(Vector* to, const Vector& y) {
@@ -117,70 +238,101 @@ __device__ inline void put(Vector* to, const Vector& y) {
 
 // A thread's elements of a row: where they lie in out, and what they read of a source row.
 struct Elements {
+    const Geometry& g;
+    const Axis& axis;
     Index first, step, past;  // numbers in the row of out
-    Index stride;
-    bool packed;
-    Index from[PIXELS][TAPS_W];  // bytes
-    int bits;
-#if CS_ARITHMETIC != CS_COPY
-    Weight w[PIXELS][TAPS_W];
-#endif
-#if CS_MEAN
-    Sum pixels[PIXELS];
-#endif
+    bool packed, cut;         // cut: some window has fewer taps than places
+    Index out, apart;         // bytes: the first, and from one to the next
+    Index begin, pitch;       // bytes in a source row: of the first pixel of all, and from pixel to pixel
+    unsigned from[PIXELS];    // bytes behind it: of the first pixel of each window
+    Weights<TAPS_W> w[PIXELS];
 
-    __device__ Elements(const Geometry& g, const Axis& axis, Index thread, Index threads, Index elements)
-        : first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), bits(axis.bits) {
-        const Batch& inner = g.inner;
-        stride = Index(inner.extent == 1 ? axis.out_stride : inner.out_stride);
+    __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
+        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), cut(false) {
         if (packed) {
             first = thread * V;
             step = 1;
         }
+        const Index stride = Index(g.inner.extent == 1 ? axis.out_stride : g.inner.out_stride) * Index(sizeof(Element));
+        out = first * stride;
+        apart = step * stride;
+        pitch = Index(sizeof(Element)) * (CS_PITCH ? CS_PITCH : axis.n_in > 1 ? Index(axis.source_stride) : 0);
+        Index at[PIXELS];
 #pragma unroll
         for (int c = 0; c < PIXELS; ++c) {
-            Index e = first + c * step;
-            e = e < past ? e : past - 1;
-            const Index i = inner.extent == 1 ? e : e / Index(inner.extent), channel = e - i * Index(inner.extent);
-            Window<TAPS_W> window = Window<TAPS_W>::of(axis, i);
-#pragma unroll
-            for (int k = 0; k < TAPS_W; ++k)
-                from[c][k] = Index(sizeof(Element)) * (window.at(k) * Index(axis.source_stride) + channel * Index(inner.source_stride));
-#if CS_ARITHMETIC != CS_COPY
-            window.share();
-#pragma unroll
-            for (int k = 0; k < TAPS_W; ++k) w[c][k] = window.w[k];
+            Index channel;
+            const Index i = pixel_of(c, channel);
+#if CS_ARITHMETIC == CS_COPY
+            const Index left = pixel(axis, i);
+#else
+            const Neighbours<TAPS_W> window = Neighbours<TAPS_W>::of(axis, i);
+            const Index left = window.left;
+            cut |= window.inside != (1 << TAPS_W) - 1;
+            w[c] = window.w;
 #endif
-#if CS_MEAN
-            pixels[c] = window.count;
-#endif
+            at[c] = left * pitch + channel * Index(g.inner.source_stride) * Index(sizeof(Element));
+            begin = c == 0 || at[c] < begin ? at[c] : begin;
         }
+#pragma unroll
+        for (int c = 0; c < PIXELS; ++c) from[c] = unsigned(at[c] - begin);
+    }
+
+    // The pixel of element c along W, and its place in `inner`.
+    __device__ Index pixel_of(Index c, Index& channel) const {
+        const Index e = first + c * step < past ? first + c * step : past - 1, width = Index(g.inner.extent);
+        const Index i = width == 1 ? e : e / width;
+        channel = e - i * width;
+        return i;
     }
 
     // A source row, filtered along W.
     __device__ void filter(const Element* __restrict__ row, Sum (&sums)[V]) const {
         Vector x[TAPS_W];
 #pragma unroll
-        for (int k = 0; k < TAPS_W; ++k) {
-#if CS_WIDE
-            x[k] = *(const Vector*)moved(row, from[0][k]);
-#else
+        for (int c = 0; c < PIXELS; ++c) {
+            const Element* from_here = moved(row, from[c]);
 #pragma unroll
-            for (int c = 0; c < V; ++c) x[k].e[c] = *moved(row, from[c][k]);
+            for (int k = 0; k < TAPS_W; ++k, from_here = moved(from_here, pitch)) {
+#if CS_WIDE
+                x[k] = *(const Vector*)from_here;
+#else
+                x[k].e[c] = *from_here;
 #endif
+            }
         }
 #pragma unroll
         for (int c = 0; c < V; ++c) {
-            sums[c] = widen(x[0].e[c]);
-#if CS_ARITHMETIC != CS_COPY
-            const Weight(&weight)[TAPS_W] = w[CS_WIDE ? 0 : c];
-            sums[c] = product(weight[0], sums[c]);
+            Sum pixels[TAPS_W];
 #pragma unroll
-            for (int k = 1; k < TAPS_W; ++k) sums[c] = accumulate(weight[k], widen(x[k].e[c]), sums[c]);
-            sums[c] = finish(sums[c], bits);
+            for (int k = 0; k < TAPS_W; ++k) pixels[k] = widen(x[k].e[c]);
+            sums[c] = w[CS_WIDE ? 0 : c].sum(pixels, axis.bits);
+        }
+#if CS_ARITHMETIC == CS_FLOAT
+        bool number = true;
+#pragma unroll
+        for (int c = 0; c < V; c += 2) number &= sums[c] <= sums[(c + 1) % V] || sums[c] > sums[(c + 1) % V];
+        if (cut && !number) without_neighbours(row, sums);
 #endif
+    }
+
+#if CS_ARITHMETIC == CS_FLOAT
+    // The sums that are no numbers again, tap by tap: a neighbour of the window that weighs 0 may be infinite.
+    __device__ void without_neighbours(const Element* __restrict__ row, Sum (&sums)[V]) const {
+#pragma unroll 1
+        for (int c = 0; c < V; ++c) {
+            Index channel;
+            const Neighbours<TAPS_W>& window = Neighbours<TAPS_W>::of(axis, pixel_of(c, channel));
+            const Element* x = moved(row, window.left * pitch + channel * Index(g.inner.source_stride) * Index(sizeof(Element)));
+            x = moved(x, -begin);
+            Sum sum = 0;
+#pragma unroll 1
+            for (int k = 0; k < TAPS_W; ++k, x = moved(x, pitch))
+                if (window.inside >> k & 1) sum = accumulate(window.w.of[k], widen(*x), sum);
+#pragma unroll
+            for (int e = 0; e < V; ++e) sums[e] = e == c && sums[e] != sums[e] ? sum : sums[e];
         }
     }
+#endif
 
     // A source row at each depth of the window, filtered along W; floats along D too.
     __device__ void read(const Element* __restrict__ row, const long long (&depths)[TAPS_D], const Window<TAPS_D>& window,
@@ -194,29 +346,38 @@ struct Elements {
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) column[d] = filtered[d][c];
 #pragma unroll
-            for (int d = 0; d < HELD; ++d) sums[d][c] = HELD < TAPS_D ? window.sum(column) : column[d];
+            for (int d = 0; d < HELD; ++d) sums[d][c] = HELD < TAPS_D ? sum_of(column, window, 0) : column[d];
         }
     }
 
+    // In a row of out that begins with the first element.
     __device__ void store(Element* __restrict__ row, const Sum (&sums)[V]) const {
-        Vector y;
-#pragma unroll
-        for (int c = 0; c < V; ++c) y.e[c] = narrow(sums[c]);
+        const Vector y = packed_together(sums);
         if (packed) {
-            put((Vector*)(row + first), y);
+            put((Vector*)row, y);
             return;
         }
 #pragma unroll
         for (int c = 0; c < V; ++c)
-            if (first + c * step < past) row[(first + c * step) * stride] = y.e[c];
+            if (first + c * step < past) *moved(row, c * apart) = y.e[c];
     }
+
+#if CS_MEAN
+    __device__ Sum pixels(int c) const {
+        Sum total = 0;
+#pragma unroll
+        for (int k = 0; k < TAPS_W; ++k) total += w[CS_WIDE ? 0 : c].of[k];
+        return total;
+    }
+#endif
 };
 
-extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
+extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
     const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
+    const int row_stride = int(rows.source_stride) * int(sizeof(Element));
     const Run height(Index(rows.extent), gridDim.y, blockIdx.y);
     const Run depth(CS_AXES > 2 ? Index(axis_d.n_out) : 1, gridDim.z, blockIdx.z);
     const Index elements = Index(axis.n_out) * Index(g.inner.extent), threads = (elements + V - 1) / V;
@@ -226,59 +387,48 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES > 2 ? 1 : 2)
         const unsigned plane = t / unsigned(threads), outer = plane / unsigned(planes.extent);
         const long long p0 = outer, p1 = plane - outer * unsigned(planes.extent);
         const Elements mine(g, axis, Index(t - plane * unsigned(threads)), threads, elements);
-        const Element* const x = source + p0 * g.outer[0].source_stride + p1 * planes.source_stride;
-        Element* const y = out + p0 * g.outer[0].out_stride + p1 * planes.out_stride;
+        const Element* const x = moved(source + p0 * g.outer[0].source_stride + p1 * planes.source_stride, mine.begin);
+        Element* const y = moved(out + p0 * g.outer[0].out_stride + p1 * planes.out_stride, mine.out);
 
         for (Index z = depth.begin; z < depth.end; ++z) {
             auto window_d = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, z) : Window<TAPS_D>::whole(0);
             long long depths[TAPS_D];  // bytes
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) depths[d] = CS_AXES > 2 ? bytes(window_d.at(d) * axis_d.source_stride) : 0;
-#if CS_ARITHMETIC != CS_COPY
+#if CS_ARITHMETIC == CS_FLOAT && CS_AXES > 2
             window_d.share();
 #endif
-            Sum held[TAPS_H][HELD][V] = {};  // the newest source rows, filtered
-            Index newest = -1;
-            const Element* from = moved(x, -bytes(rows.source_stride));  // row `newest`
+            Column<TAPS_H> held[HELD][V] = {};
+            Index newest = -1;  // source row
             Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
-                if (newest < window_h.left - 1) {  // no window has the rows between
-                    from = moved(from, bytes((window_h.left - 1 - newest) * rows.source_stride));
-                    newest = window_h.left - 1;
-                }
+                newest = newest < window_h.left - 1 ? window_h.left - 1 : newest;  // no window has the rows between
 #pragma unroll 1
-                for (; newest < window_h.left + window_h.count - 1; ++newest) {
+                while (newest < window_h.left + window_h.count - 1) {
+                    Sum sums[HELD][V];
+                    ++newest;
+                    mine.read(moved(x, (long long)newest * row_stride), depths, window_d, sums);
 #pragma unroll
-                    for (int k = 0; k + 1 < TAPS_H; ++k)
+                    for (int d = 0; d < HELD; ++d)
 #pragma unroll
-                        for (int d = 0; d < HELD; ++d)
-#pragma unroll
-                            for (int c = 0; c < V; ++c) held[k][d][c] = held[k + 1][d][c];
-                    from = moved(from, bytes(rows.source_stride));
-                    mine.read(from, depths, window_d, held[TAPS_H - 1]);
+                        for (int c = 0; c < V; ++c) held[d][c].push(sums[d][c]);
                 }
-                if (window_h.count < TAPS_H)  // rows above the window, which no later one has, may be infinite
+                if (window_h.count < TAPS_H)
 #pragma unroll
-                    for (int k = 0; k + 1 < TAPS_H; ++k)
+                    for (int d = 0; d < HELD; ++d)
 #pragma unroll
-                        for (int d = 0; d < HELD; ++d)
-#pragma unroll
-                            for (int c = 0; c < V; ++c) held[k][d][c] = k < TAPS_H - window_h.count ? Sum{} : held[k][d][c];
+                        for (int c = 0; c < V; ++c) held[d][c].forget(TAPS_H - window_h.count);
+                const Sum given_h = Column<TAPS_H>::given(window_h, axis_h.bits);
                 Sum sums[V];
 #pragma unroll
                 for (int c = 0; c < V; ++c) {
                     Sum column[TAPS_D];
 #pragma unroll
-                    for (int d = 0; d < HELD; ++d) {
-                        Sum row[TAPS_H];
-#pragma unroll
-                        for (int k = 0; k < TAPS_H; ++k) row[k] = held[k][d][c];
-                        column[d] = CS_AXES > 1 ? finish(window_h.sum(row), axis_h.bits) : row[0];
-                    }
-                    sums[c] = HELD > 1 ? finish(window_d.sum(column), axis_d.bits) : column[0];
+                    for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, given_h, axis_h.bits);
+                    sums[c] = HELD > 1 ? sum_of(column, window_d, axis_d.bits) : column[0];
 #if CS_MEAN
-                    sums[c] = mean(sums[c], mine.pixels[CS_WIDE ? 0 : c] * window_h.count * window_d.count);
+                    sums[c] = mean(sums[c], mine.pixels(c) * window_h.count * window_d.count);
 #endif
                 }
                 mine.store(to, sums);

@@ -39,6 +39,7 @@ class Call(NamedTuple):
 
     taps: int
     wide: bool
+    pitch: int
     x: NDArray[Any]
     out: NDArray[Any]
     arguments: dict[str, Any]
@@ -57,23 +58,32 @@ class Call(NamedTuple):
 
 
 def calls() -> Iterator[Call]:
-    """A call for every instance; those that gather with vectors stored, and without, in rows that grow and shrink."""
+    """A call for every instance; those that gather with vectors stored, and without, in rows that grow and shrink.
+
+    Those that know the distance of pixels, 1 or 3, and those that do not, the rows of whose source have every other pixel.
+    """
     rng = np.random.default_rng(5)
     for (taps, axes), mode in MODES.items():
         for dtype, row in DTYPES.items():
             if taps > 1 and (row.arithmetic == "copy" or taps > _launch.most_taps(axes, row.arithmetic)):
                 continue
-            for wide, channels, width in ((True, 16, 7), (False, 3, 32), (False, 3, 31), (False, 3, 8)):
+            pitches = _launch.pitches(dtype, taps)
+            gathered = [(pitch, 3, width) for pitch in pitches for width in (32, 31, 8)]
+            for pitch, channels, width in ((None, 16, 7), *gathered):
                 shape, size = (2, channels, *(5, 4)[: axes - 1], 15), (*(11, 9)[: axes - 1], width)
                 if mode == "lanczos" and width < 15:
                     continue  # more taps
                 x = cases.values(rng, shape, dtype)
                 out = np.zeros((2, channels, *size), x.dtype)
-                if wide:
+                if pitch in (None, 3):
                     x, out = (np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in (x, out))
+                elif pitch == 0:
+                    x = np.repeat(x, 2, axis=-1)[..., ::2]
                 launches.poison(out)
-                vectors = wide or (dtype == "complex128" and taps > 1)  # the two parts of a number are one
-                yield Call(taps, vectors, x, out, {"size": size, "mode": mode, "antialias": mode == "lanczos"})
+                parts = dtype.startswith("complex") and taps > 1  # of which each is resampled, side by side
+                wide = pitch is None or (dtype == "complex128" and parts)
+                known = 0 if wide or parts else pitch or 0
+                yield Call(taps, wide, known, x, out, {"size": size, "mode": mode, "antialias": mode == "lanczos"})
 
 
 def wide_lanczos() -> Iterator[Call]:
@@ -86,7 +96,7 @@ def wide_lanczos() -> Iterator[Call]:
                 size = (*(11,)[: axes - 1], 21)
                 out = np.moveaxis(np.zeros((2, *size, 16), x.dtype), -1, 1)
                 launches.poison(out)
-                yield Call(8, True, x, out, {"size": size, "mode": "lanczos", "antialias": True})
+                yield Call(8, True, 0, x, out, {"size": size, "mode": "lanczos", "antialias": True})
 
 
 def means() -> Iterator[Call]:
@@ -94,13 +104,19 @@ def means() -> Iterator[Call]:
     rng = np.random.default_rng(7)
     for axes in (1, 2, 3):
         for taps in (2, 4, 8)[: 3 if axes < 3 else 2]:
-            for channels, last, width in ((16, True, 7), (3, True, 16), (3, False, 7)):
+            for channels, last, out_last, width, pitch in (
+                (16, True, True, 7, 0),
+                *((5, True, True, width, 0) for width in (16, 7)),
+                *((3, True, True, width, 3) for width in (16, 7)),
+                *((3, False, out_last, width, 1) for out_last, width in ((True, 16), (False, 7))),
+            ):
                 size = (*(3, 2)[: axes - 1], width)
                 shape = (2, *((taps - 1) * n - n // 2 for n in size), channels)
                 x, out = np.moveaxis(cases.values(rng, shape, "uint8"), -1, 1), np.zeros((2, *size, channels), np.uint8)
-                x, out = (x, np.moveaxis(out, -1, 1)) if last else (x.copy(), np.moveaxis(out, -1, 1).copy())
+                out = np.moveaxis(out, -1, 1)
+                x, out = x if last else x.copy(), out if out_last else out.copy()
                 launches.poison(out)
-                yield Call(taps, channels == 16, x, out, {"size": size, "mode": "area"})
+                yield Call(taps, channels == 16, pitch, x, out, {"size": size, "mode": "area"})
 
 
 def everything() -> list[Call]:
@@ -133,7 +149,8 @@ def test_every_instance(kernels: HostKernels) -> None:
         made, _tables = call.launch()
         assert made.kernel == "few_taps", call
         defines = dict(made.defines)
-        assert (defines["CS_TAPS"], defines["CS_WIDE"]) == (str(call.taps), str(int(call.wide))), call
+        asked = {"CS_TAPS": call.taps, "CS_WIDE": int(call.wide), "CS_PITCH": call.pitch}
+        assert {key: int(defines[key]) for key in asked} == asked, call
         seen.add((made.defines, bool(made.geometry["share"]["packed"][0])))
         for blocks in (0, 1, 2):
             launches.poison(call.out)
@@ -248,7 +265,7 @@ def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> Non
 )
 def test_who_stores_vectors(x: tuple[int, ...], out: tuple[int, ...], packed: bool) -> None:
     arguments: dict[str, Any] = {"size": out[2:], "mode": MODES[2, len(out) - 2]}
-    call = Call(2, False, np.zeros(x, np.float32), np.zeros(out, np.float32), arguments)
+    call = Call(2, False, 1, np.zeros(x, np.float32), np.zeros(out, np.float32), arguments)
     assert bool(call.launch()[0].geometry["share"]["packed"][0]) == packed
 
 
@@ -260,11 +277,11 @@ def test_vectors_are_stored_where_addresses_allow() -> None:
     arguments: dict[str, Any] = {"size": (16, 16), "mode": "bilinear"}
     for offset, packed in ((0, True), (1, False), (4, True)):
         out = memory[offset : offset + 256].reshape(1, 1, 16, 16)
-        assert bool(Call(2, False, x, out, arguments).launch()[0].geometry["share"]["packed"][0]) == packed
+        assert bool(Call(2, False, 1, x, out, arguments).launch()[0].geometry["share"]["packed"][0]) == packed
     out = np.moveaxis(np.zeros((1, 16, 16, 8), np.float32), -1, 1)
     for offset, wide in ((0, "1"), (1, "0"), (4, "1")):
         x = np.moveaxis(memory[offset : offset + 512].reshape(1, 8, 8, 8), -1, 1)
-        assert ("CS_WIDE", wide) in Call(2, False, x, out, arguments).launch()[0].defines
+        assert ("CS_WIDE", wide) in Call(2, False, 1, x, out, arguments).launch()[0].defines
 
 
 @pytest.mark.parametrize(("mode", "taps"), [("bilinear", "4"), ("bicubic", "8"), ("trilinear", "4")])
