@@ -156,9 +156,9 @@ MAX_BLOCKS = 1 << 16
 """Blocks of a grid in x; the rest is grid-stride."""
 
 HELD_BYTES = 128
-GATHERED_ELEMENTS = {"fixed": (8, 16), "mean": (1, 8)}
+GATHERED_ELEMENTS = {"fixed": (8, 16), "mean": (1, 8), "integer": (1, 8)}
 """kernels/few_taps.cu: bytes of sums of a window that a thread holds; and of uint8, least and most elements that it gathers, for
-of fixed point it holds bytes, and divides means.
+of fixed point it holds bytes, and divides means; and of int8.
 
 Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, no spills; 2-D, elements a thread:
 
@@ -167,7 +167,8 @@ Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, n
     float16 gathered, wide     8: 92, 8: 56   8: 128, 8: 88   4: 128, 4: 96
     uint8   gathered           16: 128        8: 115          8: 127
 
-Twice as many bytes spill, and so do 16 elements of 4 taps of uint8 (80 bytes) and 16 means of 2 taps (16 bytes for sm_120).
+Twice as many bytes spill, and so do 16 elements of 4 taps of uint8 (80 bytes), 16 means and 16 of int8 of 2 taps (16 bytes for
+sm_120).
 Counted, instructions an output: features-bicubic float16 26.4 with 4 elements a thread, 21.9 with 8; photo-bicubic uint8 77, 71.
 """
 
