@@ -178,7 +178,7 @@ def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None
 def _from_dlpack(x: Any) -> Array:
     """``cupy.from_dlpack``: asks a producer for what its stream has for the current one, or takes a capsule."""
     if hasattr(x, "__dlpack__"):
-        x = x.__dlpack__(stream=Stream.current[-1] or 1, max_version=(1, 0), copy=None)
+        x = x.__dlpack__(stream=driver().current.streams[-1] or 1, max_version=(1, 0), copy=None)
     producer = types.SimpleNamespace(__dlpack__=lambda **_: x, __dlpack_device__=lambda: (1, 0))
     return Array(None, values=np.from_dlpack(producer))
 
