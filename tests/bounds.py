@@ -262,7 +262,11 @@ def bound(
 
 
 def backward_bound(grad: Array, spatial: Sequence[int], *, dtype: str, **arguments: Any) -> Tolerance:
-    """The tolerance of ``oracle.backward``: that of ``bound``, with the transposed matrices and errors."""
+    """The tolerance of ``oracle.backward``: that of ``bound``, with the transposed matrices and errors.
+
+    Antialiased weights are divided by the sum of their row of the forward matrix, whose taps, each with half an eps, are
+    not those of a row of the transpose.
+    """
     call = oracle.axes(spatial, **arguments)
     accumulate = accumulate_format(dtype)
     value: Array = np.abs(grad.astype(np.complex128 if "complex" in dtype else np.float64))
@@ -273,6 +277,8 @@ def backward_bound(grad: Array, spatial: Sequence[int], *, dtype: str, **argumen
         band = weight_errors(axis, dtype)
         errors = oracle.dense(band, axis.n_in)[0] if band.weight.any() else np.zeros_like(weights)
         weights = np.abs(weights)
+        if axis.antialias and not axis.copied:
+            errors = errors + weights * (accumulate.eps / 2 * window.sum(1, keepdims=True))
 
         def transposed(matrix: Array, x: Array, position: int = 2 + i) -> Array:
             return np.asarray(np.moveaxis(np.tensordot(matrix.T, x, (1, position)), 0, position))

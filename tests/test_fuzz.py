@@ -56,7 +56,6 @@ def test_a_slice() -> None:
     assert tally.paths.total() >= 200
 
 
-@pytest.mark.host
 @pytest.mark.gpu
 def test_a_slice_on_a_device() -> None:
     tally = fuzz.campaign(1, ("device", "device gradient"), minutes=0.5)
