@@ -354,7 +354,11 @@ last = Last()
 }
 
 
-@pytest.mark.parametrize("how", ENDS)
+ENDS_HERE = [how for how, body in ENDS.items() if HAS_GIL or "busy" not in body]
+"""Without the GIL, CPython 3.13 kills daemons that hold the lock of a dict, and waits for that lock while it finalizes."""
+
+
+@pytest.mark.parametrize("how", ENDS_HERE)
 def test_the_interpreter_ends(how: str, tmp_path: Path) -> None:
     for _ in range(3):
         process(tmp_path, ENDS[how])
