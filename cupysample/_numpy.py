@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cupysample import _copies, _sums
 from cupysample._arrays import Layout
+from cupysample._kept import keep
 from cupysample._plan import Plan
 from cupysample._program import Program, orders
-from cupysample._tuning import PROGRAMS, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
+from cupysample._tuning import PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,6 @@ def apply(call: Call, source: NDArray[Any], out: NDArray[Any], threads: Callable
 
 
 _programs: dict[tuple[Call, bool, bool], Program] = {}
-"""Without a lock, which a fork might leave taken: every step is one operation of a dict, and two equal programs do no harm."""
 
 
 def _find(call: Call, source: NDArray[Any], out: NDArray[Any]) -> Program:
@@ -48,9 +48,8 @@ def _find(call: Call, source: NDArray[Any], out: NDArray[Any]) -> Program:
     key = call, source.dtype.isnative, out.dtype.isnative
     program = _programs.get(key)
     if program is None:
-        program = _programs[key] = prepare(call.plan, call.source, call.out, *key[1:])
-        for oldest in list(_programs)[:-PROGRAMS]:
-            _programs.pop(oldest, None)
+        made = prepare(call.plan, call.source, call.out, *key[1:])
+        program = keep(_programs, key, made, PROGRAMS, PROGRAMS_BYTES)
     call.prepared = weakref.ref(program)
     return program
 

@@ -140,6 +140,13 @@ class Program:
             self.cuts.append(Cut(pixels, tuple(slice(a, b) for a, b in tile), (first, first_out, 0), made[alike]))
         return self
 
+    @property
+    def nbytes(self) -> int:
+        """Of the matrices that its steps hold, which tiles share."""
+        steps = {step for steps in {cut.steps for cut in self.cuts} for step in steps}
+        held = {id(base): base.nbytes for step in steps for base in _steps.held(step)}
+        return sum(held.values())
+
     def run(self, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
         """Resample; ``threads`` says how many may."""
         if self.parts:  # a real operator on two reals: infinities of one part never reach the other

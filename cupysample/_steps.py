@@ -94,6 +94,16 @@ class _Product:
             np.matmul(x, self.matrix, out=y)
 
 
+def held(step: Step) -> list[NDArray[Any]]:
+    """The arrays that a step keeps alive: a matrix may be one for all blocks, broadcast."""
+    if not isinstance(step, _Product):
+        return []
+    matrix: NDArray[Any] = step.matrix
+    while isinstance(matrix.base, np.ndarray):
+        matrix = matrix.base
+    return [matrix]
+
+
 def products(runs: list[Run], choice: Choice, x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:
     """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
 

@@ -26,6 +26,8 @@ import numpy as np
 
 from cupysample import _coordinates, _filters
 from cupysample._filters import Filter
+from cupysample._kept import keep
+from cupysample._tuning import TAPS, TAPS_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +53,11 @@ class Taps:
     left: NDArray[np.int64]
     count: NDArray[np.int64]
     weight: Reals | None
+
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays."""
+        return self.left.nbytes + self.count.nbytes + (0 if self.weight is None else self.weight.nbytes)
 
     def __getitem__(self, rows: slice) -> Taps:
         return Taps(self.left[rows], self.count[rows], None if self.weight is None else self.weight[rows])
@@ -125,8 +132,15 @@ def weight_dtype(dtype: str) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype == "float32" else np.float64)
 
 
-@lru_cache(maxsize=256)
+_kept: dict[Axis, Taps] = {}
+
+
 def _all_taps(axis: Axis) -> Taps:
+    """All rows."""
+    return _kept.get(axis) or keep(_kept, axis, _build_all(axis), TAPS, TAPS_BYTES)
+
+
+def _build_all(axis: Axis) -> Taps:
     """All rows, built some at a time."""
     pieces = [_build(axis, start, stop) for start, stop in _chunks(axis)]
     if len(pieces) == 1:

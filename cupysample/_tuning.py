@@ -44,8 +44,11 @@ At 1.5 to 3 MiB a thread, five to ten threads for small outputs, more for larger
 SCRATCH_BYTES = 1 << 22
 """Memory that a thread keeps from call to call: fresh pages cost 0.2 ms for each MiB."""
 
-PROGRAMS = 256
-"""Prepared programs kept: some 10 KiB each, and up to ``MATRICES`` numbers for the longest axes."""
+TAPS, TAPS_BYTES = 1024, 1 << 26
+"""Matrices of axes kept as rows, at most, and their bytes: of one that is tabulated up to 6 MiB."""
+
+PROGRAMS, PROGRAMS_BYTES = 256, 1 << 27
+"""Prepared programs kept, at most, and the bytes of their matrices, up to ``MATRICES`` numbers an axis; some 10 KiB more each."""
 
 GEMM_MACS = 200_000
 """Multiply-adds of a product of matrices, at most. From 262 144 on OpenBLAS deals one to threads of its own, which stall

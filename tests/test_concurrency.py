@@ -126,7 +126,8 @@ def forget() -> None:
     with _kernels.lock:
         _cuda._launches.clear()
         _cuda._tables.clear()
-    for function in (_plan.make, _taps._all_taps, _taps.fixed_point_bits, _blocks.choose):
+    _taps._kept.clear()
+    for function in (_plan.make, _taps.fixed_point_bits, _blocks.choose):
         function.cache_clear()
 
 

@@ -111,14 +111,14 @@ def break_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundredth of a pixel."""
     right = _coordinates.half_pixel
     monkeypatch.setattr(_coordinates, "half_pixel", lambda index, step: right(index, step) + index.dtype.type(0.01))
-    _taps._all_taps.cache_clear()
+    _taps._kept.clear()
     trials._forget()
 
 
 def break_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fixed-point weights are truncated."""
     monkeypatch.setattr(_taps, "quantise", lambda weight, bits: np.trunc(weight * (1 << bits)).astype(np.int32))
-    _taps._all_taps.cache_clear()
+    _taps._kept.clear()
     trials._forget()
 
 
@@ -146,7 +146,7 @@ def test_a_fault_is_found_and_made_small(fault: Any, maker: Any, monkeypatch: py
         found = maker(7, chunk, ("numpy",)).failures
         chunk += 1
     monkeypatch.undo()
-    _taps._all_taps.cache_clear()
+    _taps._kept.clear()
     trials._forget()
     assert found
     smallest = min((trial for trial, _ in found), key=lambda trial: np.prod(trial.shape))

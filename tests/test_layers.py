@@ -15,7 +15,7 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[1] / "cupysample"
 
 LAYERS = (
-    ("_rounding", "_filters", "_coordinates", "_tuning", "_words", "_threads", "_remedies"),
+    ("_rounding", "_filters", "_coordinates", "_tuning", "_words", "_kept", "_threads", "_remedies"),
     ("_taps",),
     ("_plan", "_blocks"),
     ("_arrays",),

@@ -571,7 +571,8 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
         x = cases.lay_out(x, layout)
     before = list(cupysample._threads._chosen)
     cupysample.set_num_threads(threads)
-    for kept in (_taps._all_taps, _taps.fixed_point_bits, _blocks.choose):
+    _taps._kept.clear()
+    for kept in (_taps.fixed_point_bits, _blocks.choose):
         kept.cache_clear()
     try:
         for _ in ("cold", "warm"):
@@ -661,3 +662,22 @@ def test_copies_along_axes_without_tables(dtype: str) -> None:
     x = noise(1, 2, 1000, dtype=dtype)
     y = cupysample.interpolate(x, size=300_000)
     assert y.tobytes() == oracle.interpolate(x, size=300_000).tobytes()
+
+
+def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and matrices of long axes, whatever the sizes; the newest stays, and results stay right."""
+    forget()
+    _taps._kept.clear()
+    monkeypatch.setattr(_taps, "TAPS_BYTES", 3_000_000)
+    monkeypatch.setattr(_numpy, "PROGRAMS_BYTES", 500_000)
+    x = noise(1, 1, 3, 3000)
+    for n in range(20):
+        y = cupysample.interpolate(x, size=(3, 40_001 + n), mode="bicubic")
+        rows, matrices = list(_taps._kept.values()), list(_numpy._programs.values())
+        assert sum(each.nbytes for each in rows) <= 3_000_000
+        assert sum(each.nbytes for each in matrices) <= 500_000 or len(matrices) == 1
+    assert 0 < len(rows) < 20
+    assert matrices[-1].nbytes > 0
+    assert len(matrices) < 20
+    again = cupysample.interpolate(x, size=(3, 40_020), mode="bicubic")
+    np.testing.assert_array_equal(again, y)

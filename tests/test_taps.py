@@ -83,7 +83,7 @@ def test_rows_in_pieces(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch
                 np.testing.assert_array_equal(piece.weight, whole.weight[start:stop, :width])
         with monkeypatch.context() as patch:
             patch.setattr(_taps, "CHUNK_WEIGHTS", 3 * rows(n_in, n_out).width)
-            chunked = _taps._all_taps.__wrapped__(rows(n_in, n_out))
+            chunked = _taps._build_all(rows(n_in, n_out))
             for name in ("left", "count", "weight"):
                 actual, expected = getattr(chunked, name), getattr(whole, name)
                 assert (actual is None) == (expected is None)

@@ -1,0 +1,28 @@
+"""What is kept of earlier calls, bounded in number and in bytes.
+
+Plain dicts without a lock, which a fork might leave taken: every step is one operation of a dict, and two threads that make
+the same thing do no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+K = TypeVar("K")
+V = TypeVar("V", bound=_Sized)
+
+
+def keep(kept: dict[K, V], key: K, value: V, most: int, nbytes: int) -> V:
+    """Add one, forget the oldest beyond so many or so many bytes, and return it; the newest stays, whatever its size."""
+    kept[key] = value
+    for n, (each, held) in enumerate(reversed(list(kept.items()))):
+        nbytes -= held.nbytes
+        if n and (n >= most or nbytes < 0):
+            kept.pop(each, None)
+    return value
