@@ -180,7 +180,7 @@ def test_version_is_in_the_changelog() -> None:
 
 def test_continuous_integration_runs_the_command_of_the_readme(tmp_path: Path) -> None:
     """The very line: with stand-ins for the environment's Python and pip, ``.ci/run`` runs it in a fresh environment."""
-    command = 'pip install -e ".[test]" && pytest'
+    command = 'pip install -e ".[test]" && pytest -n auto'
     assert f"\n    {command}\n" in (ROOT / "README.md").read_text()
     tree = tmp_path / "tree"
     (tree / ".ci").mkdir(parents=True)
@@ -210,7 +210,7 @@ def test_continuous_integration_runs_the_command_of_the_readme(tmp_path: Path) -
     assert done.stdout.splitlines() == [
         f"Python of its own: {command}",
         f"ran pip install -e .[test] in {tree}",
-        f"ran pytest in {tree}",
+        f"ran pytest -n auto in {tree}",
     ], done.stderr
     assert done.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "tree"]  # nothing is left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -67,9 +68,27 @@ def shared_object(texts: Mapping[str, str], flavour: Flavour, directory: Path | 
     """The compiled `texts`, from the cache if they are there. Instance k is the k-th name in sorted order."""
     directory = _writable(directory)
     path = directory / f"{flavour}-{_key(texts, flavour)}.so"
-    if path.exists():
-        os.utime(path)
-        return path
+    with _alone(directory):
+        if path.exists():
+            os.utime(path)
+        else:
+            _compile(texts, flavour, path)
+    return path
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time: the others of a parallel run want the same, and it takes every core."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _compile(texts: Mapping[str, str], flavour: Flavour, path: Path) -> None:
+    directory = path.parent
     _prune(directory)
     with tempfile.TemporaryDirectory(dir=directory) as work:
         sources = _write_units(texts, Path(work))
@@ -85,8 +104,7 @@ def shared_object(texts: Mapping[str, str], flavour: Flavour, directory: Path | 
         linked = Path(work) / path.name
         # -Bsymbolic because several of these live in one process, each with its own runtime.
         _run(["g++", "-shared", "-Wl,-Bsymbolic", *LINK_FLAGS[flavour], *objects, str(runtime), "-o", str(linked)])
-        os.replace(linked, path)  # at once: another process may be building the same
-    return path
+        os.replace(linked, path)
 
 
 class Static(NamedTuple):
