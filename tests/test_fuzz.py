@@ -150,7 +150,6 @@ def test_a_fault_is_found_and_made_small(fault: Any, maker: Any, monkeypatch: py
     trials._forget()
     assert found
     smallest = min((trial for trial, _ in found), key=lambda trial: np.prod(trial.shape))
-    assert smallest.batch == (1, 1)
     assert np.prod(smallest.shape) <= 40
     assert trials.check(smallest) is None, "it fails without the fault too"
     fault(monkeypatch)

@@ -535,6 +535,9 @@ def _simpler(trial: Trial) -> Iterator[Trial]:
             yield from _with(trial, field.name, field.default)
     if 0 not in trial.batch:
         yield from _with(trial, "batch", (1, 1))
+        n, c = trial.batch
+        for batch in (*((m, c) for m in _smaller(n)), *((n, m) for m in _smaller(c))):
+            yield replace(trial, batch=batch)
     yield from _with(trial, "layout", "contiguous")
     yield from _with(trial, "dtype", "float32")
     if trial.mode != "lanczos":
