@@ -271,7 +271,7 @@ def plan_of(
     if recompute and size_out is not None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     given: tuple[str, Any] = "size", size
-    if scale_factors is not None and (recompute or (isinstance(mode, str) and mode == "area")):
+    if scale_factors is not None and (recompute or (row is not None and row.family == "area")):
         checked = [_checked_factor(factor, scale_factor) for factor in scale_factors]
         size_out = [_scaled(n, factor, scale_factor) for n, factor in zip(spatial, checked, strict=False)]
         scale_factors, given = None, ("scale_factor", scale_factor)
