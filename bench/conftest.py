@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 
 from bench import machines
 from bench.machines import Machine
+from bench.peers import PEERS
 from bench.record import Record
 from bench.workloads import Workload
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--results", type=Path, help="a JSON file for the results; what it holds already is not run again")
+    peers = os.environ.get("CUPYSAMPLE_BENCH_PEERS", ",".join(PEERS))
+    parser.addoption("--peers", default=peers, help="who else is timed by test_workloads.py (default: %(default)s)")
     parser.addoption("--cpu", type=Path, help="a JSON file for the results of test_numpy.py")
     parser.addoption("--stub", action="store_true", help="CuPy runs on a driver that does nothing: host times alone")
 
@@ -24,12 +28,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rows = Record(path).read().get("rows", []) if path else []
     done = {(row["workload"], row["dtype"], row["layout"], row["direction"]) for row in rows}
     for item in list(items):
-        workload = (
-            item.callspec.params.get("workload")
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else None
-        )
-        if isinstance(workload, Workload) and workload.key in done:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+            continue
+        workload = item.callspec.params.get("workload")
+        if isinstance(workload, Workload) and workload.key in done and item.originalname == "test_time":
             items.remove(item)
             config.hook.pytest_deselected(items=[item])
 
@@ -44,6 +46,14 @@ def table(request: pytest.FixtureRequest) -> Any:
 def machine() -> Machine:
     """The GPU, or the CPU where there is none."""
     return machines.here()
+
+
+@pytest.fixture(scope="session")
+def others(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Who else is timed."""
+    names = tuple(name for name in request.config.getoption("--peers").split(",") if name)
+    assert set(names) <= set(PEERS), f"--peers: some of {', '.join(PEERS)}; got {', '.join(names)}"
+    return names
 
 
 @pytest.fixture(scope="session")

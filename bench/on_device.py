@@ -1,4 +1,4 @@
-"""The stages of ``bench/on_device.sh``: parts that run one after another, each written down as it ends.
+"""The stages of ``bench/on_device.sh``: parts, each written down as it ends.
 
 A part that passed or failed is not run again in the same folder; one that ran out of time, or was never reached, is.
 """
@@ -6,14 +6,20 @@ A part that passed or failed is not run again in the same folder; one that ran o
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +27,17 @@ from typing import NamedTuple
 from bench.record import Record
 
 ROOT = Path(__file__).parents[1]
-STAGE_SECONDS = 460
-"""A stage ends within 8 minutes."""
-SHORTEST = 30
+SECONDS = 460
+"""A call ends within 8 minutes."""
+SHORTEST = 20
 """Less is not worth starting a part for."""
+LAST_WORDS = 5
+"""For a part that is interrupted."""
 
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "--tb=short")
 """What packages of other versions warn of is shown, not an error."""
 
-SANITIZERS = ("memcheck", "initcheck", "racecheck", "synccheck")
+SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SANITIZED = ("bilinear", "nearest", "area", "tricubic", "lanczos")
 """Modes whose tests run under the sanitizers: every kernel, and every arithmetic and number of axes."""
 
@@ -42,12 +50,22 @@ class Part(NamedTuple):
     command: tuple[str, ...]
 
 
-def tests(_: Path) -> list[Part]:
-    """What only a device can show, and the examples in the docstrings."""
-    workers = ("-n", "4") if find_spec("xdist") else ()
+def build(results: Path) -> list[Part]:
+    """All kernels, into CuPy's cache, so that nothing after it waits for the compiler; and how long a first call does."""
     return [
+        Part("kernels", 200, (sys.executable, "-m", "bench.compiling")),
+        Part("first-call", 90, (sys.executable, "-m", "bench.first_call", str(results))),
+    ]
+
+
+def tests(_: Path) -> list[Part]:
+    """What only a device can show, the examples in the docstrings, and that what is timed is right."""
+    four, eight = ((("-n", n, "--dist", "worksteal") if find_spec("xdist") else ()) for n in ("4", "8"))
+    limited = ("--timeout", "150") if find_spec("pytest_timeout") else ()
+    return [
+        Part("gpu", 220, (*PYTEST, *eight, *limited, "--durations=10", "-m", "gpu", *gpu_files())),
+        Part("workloads", 200, (*PYTEST, *four, "-p", "no:benchmark", "bench/test_workloads.py::test_right")),
         Part("doctests", 60, (*PYTEST, "--doctest-modules", "--doctest-ignore-import-errors", "cupysample")),
-        Part("gpu", STAGE_SECONDS, (*PYTEST, *workers, "--durations=10", "-m", "gpu", *gpu_files())),
     ]
 
 
@@ -61,103 +79,173 @@ def sanitize(_: Path) -> list[Part]:
     """Out-of-bounds accesses, uninitialised reads, races and misused barriers."""
     found = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     parts = []
-    for mode in SANITIZED:
-        for tool in SANITIZERS:
+    for tool in SANITIZERS:
+        for mode in SANITIZED:
             sanitizer = (str(found), "--tool", tool, "--error-exitcode", "99", "--print-limit", "20")
             test = (*PYTEST, "-p", "bench.unpooled", f"tests/test_gpu.py::test_definition[{mode}]")
-            parts.append(Part(f"{tool}-{mode}", 180, (*sanitizer, *test) if found else ()))
+            parts.append(Part(f"{tool}-{mode}", 240, (*sanitizer, *test) if found else ()))
     return parts
 
 
 def bench(results: Path) -> list[Part]:
-    """Every workload, and the tables and the picture of what was measured."""
+    """Every workload, the host's time of a call, and the tables and the picture of what was measured."""
+    timed = ("bench/test_workloads.py::test_time", "bench/test_overhead.py")
     return [
-        Part("workloads", STAGE_SECONDS, (*PYTEST, "-p", "no:benchmark", "bench", "--results", str(results))),
+        Part("workloads", SECONDS, (*PYTEST, "-p", "no:benchmark", *timed, "--results", str(results))),
         Part("report", 60, (sys.executable, "-m", "bench.report", str(results)) if find_spec("PIL") else ()),
     ]
 
 
+def count(results: Path) -> list[Part]:
+    """What the device counts while each workload runs."""
+    return [Part("counters", SECONDS, (sys.executable, "-m", "bench.counters", str(results)))]
+
+
 def sweep(results: Path) -> list[Part]:
     """The tuned constants."""
-    return [Part("constants", STAGE_SECONDS, (sys.executable, "-u", "-m", "bench.sweep", str(results)))]
+    return [Part("constants", SECONDS, (sys.executable, "-u", "-m", "bench.sweep", str(results)))]
 
 
-STAGES: dict[str, Callable[[Path], list[Part]]] = {"tests": tests, "sanitize": sanitize, "bench": bench, "sweep": sweep}
+STAGES: dict[str, Callable[[Path], list[Part]]] = {
+    stage.__name__: stage for stage in (build, tests, sanitize, bench, count, sweep)
+}
+TOGETHER = {"tests", "sanitize"}
+"""Stages whose parts run beside each other; those of the others are alone on the device."""
+AT_A_TIME = 7
+"""Parts that do, of one process or more each."""
 
 
-def run(command: tuple[str, ...], seconds: float, report: Path) -> int | None:
-    """Run a command, its output going to the report; its exit status, None if it was stopped."""
-    with report.open("a") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+def run(command: tuple[str, ...], seconds: float, output: int) -> int | None:
+    """Run a command; its exit status, None if it was stopped."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    _running.add(process)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # pytest then says what has failed
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WORDS)
+        return None
+    finally:
+        stop(process)
+        _running.discard(process)
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def stop_all(*_: object) -> None:
+    """When this process is told to end."""
+    for process in list(_running):
+        stop(process)
+    os._exit(143)
+
+
+class Run:
+    """One call of the script: the folder, when it ends, and what is said."""
+
+    def __init__(self, out: Path, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        self.report, self.record = out / "report.txt", Record(out / "results.json")
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """A line in the report and on the terminal."""
+        with self.report.open("a") as output:
+            output.write(text + "\n")
+        print(text, flush=True)
+
+    @contextmanager
+    def output(self) -> Iterator[int]:
+        """A file that is added to the report as a whole."""
+        with tempfile.TemporaryFile() as file:
+            try:
+                yield file.fileno()
+            finally:
+                file.seek(0)
+                with self._lock, self.report.open("ab") as report:
+                    shutil.copyfileobj(file, report)
+
+    def start(self) -> str | None:
+        """What a part has that passes here; None where results cannot be written."""
+        with self.output() as output:
+            run((sys.executable, "-m", "cupysample"), 60, output)
+            found = run((sys.executable, "-m", "bench.machines", str(self.record.path)), 60, output)
+        return {0: "passed", 3: "passed without a GPU"}.get(-1 if found is None else found)
+
+    def stages(self, names: list[str], passed: str) -> bool:
+        """Run what is left of some stages, their parts together if all of them may; whether all passed on a GPU."""
+        parts = [(f"{name}/{part.name}", part) for name in names for part in STAGES[name](self.record.path)]
+        with ThreadPoolExecutor(AT_A_TIME if TOGETHER.issuperset(names) else 1) as threads:
+            statuses = list(threads.map(lambda named: self.part(named[0], named[1], passed), parts))
+        self.say(f"==== {'+'.join(names)}: {statuses.count('passed')} of {len(statuses)} parts passed on a GPU")
+        return set(statuses) == {"passed"}
+
+    def part(self, key: str, part: Part, passed: str) -> str:
+        """Run a part if it is left to do; how it ended, in words."""
+        status = str(self.record.read().get("parts", {}).get(key, {}).get("status", ""))
+        if status == passed or status.startswith("failed"):
+            self.say(f"---- {key}: {status} before")
+            return status
+        start = time.monotonic()
+        left = self.end - start
+        if not part.command:
+            status = "missing"
+        elif left < min(part.seconds, SHORTEST):
+            status = "not reached"
+        else:
+            with self.output() as output:
+                os.write(output, f"---- {key}\n".encode())
+                code = run(part.command, min(part.seconds, left), output)
+            status = "out of time" if code is None else passed if code == 0 else f"failed ({code})"
+        seconds = round(time.monotonic() - start, 1)
+        with self._lock:
+            ended = {key: {"status": status, "seconds": seconds}}
+            self.record.write(parts=self.record.read().get("parts", {}) | ended)
+            self.say(f"---- {key}: {status}, {seconds} s")
+        return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a stage; 0 if all of it passed on a device."""
+    """Run stages; 0 if all of them passed on a device."""
     parser = argparse.ArgumentParser("bench/on_device.sh", description="Tests and measures on a machine with a GPU.")
-    parser.add_argument("stage", metavar="STAGE", choices=STAGES, help=", ".join(STAGES))
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="the call ends by then (default: %(default)s)")
+    meaning = f"{', '.join(STAGES)}; those joined by + are one, their parts beside each other if they may"
+    parser.add_argument("stages", metavar="STAGE", nargs="+", help=meaning)
     parser.add_argument("out", metavar="OUT", type=Path, help="a folder for report.txt and results.json")
     options = parser.parse_args(arguments)
+    groups = [names.split("+") for names in options.stages]
+    for name in itertools.chain.from_iterable(groups):
+        if name not in STAGES:
+            parser.error(f"STAGE: one of {', '.join(STAGES)}; got {name}")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"OUT: {error}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends too
-    return stage(options.stage, options.out.resolve())
-
-
-def stage(name: str, out: Path) -> int:
-    """Run what is left of a stage."""
-    end = time.monotonic() + STAGE_SECONDS
-    report, record = out / "report.txt", Record(out / "results.json")
-
-    def say(text: str) -> None:
-        with report.open("a") as output:
-            output.write(text + "\n")
-        print(text, flush=True)
-
-    say(f"==== {name}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
-    run((sys.executable, "-m", "cupysample"), 60, report)
-    found = run((sys.executable, "-m", "bench.machines", str(record.path)), 60, report)
-    if found not in (0, 3):
-        say(f"==== {name}: the facts of this machine cannot be written, see {report}")
+    signal.signal(signal.SIGTERM, stop_all)
+    run = Run(options.out.resolve(), options.seconds)
+    run.say(f"==== {' '.join(options.stages)}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
+    passed = run.start()
+    if passed is None:
+        run.say(f"==== the facts of this machine cannot be written, see {run.report}")
         return 1
-    passed = "passed" if found == 0 else "passed without a GPU"
-    statuses = []
-    for part in STAGES[name](record.path):
-        key = f"{name}/{part.name}"
-        status = record.read().get("parts", {}).get(key, {}).get("status", "")
-        if status == passed or status.startswith("failed"):
-            say(f"---- {key}: {status} before")
-        else:
-            say(f"---- {key}")
-            start = time.monotonic()
-            status = run_part(part, end - start, report, passed)
-            seconds = round(time.monotonic() - start, 1)
-            record.write(parts=record.read().get("parts", {}) | {key: {"status": status, "seconds": seconds}})
-            say(f"---- {key}: {status}, {seconds} s")
-        statuses.append(status)
-    say(f"==== {name}: {statuses.count('passed')} of {len(statuses)} parts passed on a GPU")
-    return 0 if set(statuses) == {"passed"} else 1
-
-
-def run_part(part: Part, left: float, report: Path, passed: str) -> str:
-    """Run a part in the time that is left to the stage; how it ended, in words."""
-    if not part.command:
-        return "missing"
-    if left < min(part.seconds, SHORTEST):
-        return "not reached"
-    code = run(part.command, min(part.seconds, left), report)
-    return "out of time" if code is None else passed if code == 0 else f"failed ({code})"
+    return 0 if set(map(partial(run.stages, passed=passed), groups)) == {True} else 1
 
 
 if __name__ == "__main__":

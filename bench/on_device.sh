@@ -1,18 +1,14 @@
 #!/usr/bin/env bash
 # Tests and measures on a machine with an NVIDIA GPU, from a plain checkout:
 #
-#     bash bench/on_device.sh tests|sanitize|bench|sweep OUT
+#     bash bench/on_device.sh build tests+sanitize bench count sweep OUT
 #
 # OUT/report.txt and OUT/results.json grow as results come; called again with the same OUT, a stage does what is left.
 # Needs CuPy, pytest and what they need; $PYTHON is the Python that has them (default: python3).
 set -euo pipefail
 
-if [ $# -eq 2 ]; then
-    case $2 in
-        /*) out=$2 ;;
-        *) out=$PWD/$2 ;;
-    esac
-    set -- "$1" "$out"
+if [ $# -ge 2 ] && [[ ${!#} != /* ]]; then
+    set -- "${@:1:$#-1}" "$PWD/${!#}"
 fi
 cd "$(dirname "$0")/.."
 exec "${PYTHON:-python3}" -m bench.on_device "$@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,9 @@ from bench.machines import Call, Cpu, Machine
 from bench.workloads import Workload
 
 COMPILED = ("features", "features-bicubic", "photo", "volume", "audio")
-"""Whose forward call in float32, contiguous, is also timed as ``torch.compile`` has it."""
+"""Whose forward call in float32, contiguous, is also timed as ``torch.compile`` and CuPy's ``zoom`` have it."""
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the device's memory
 
 
 def peers(
@@ -41,13 +44,17 @@ def torch(workload: Workload, machine: Machine, x: Any) -> Call:
 
 def torch_compile(workload: Workload, machine: Machine, x: Any) -> Call | None:
     """``torch.compile`` of the same."""
-    plain = workload.dtype == "float32" and workload.layout == "contiguous" and not workload.gradient
-    if workload.name not in COMPILED or not plain or isinstance(machine, Cpu):
+    if not _compiled(workload) or isinstance(machine, Cpu):
         return None
     library = importlib.import_module("torch")
     interpolate, tensor = library.nn.functional.interpolate, machine.tensor(x)
     compiled: Callable[[Any], Any] = library.compile(lambda t: interpolate(t, **workload.arguments))
     return lambda: compiled(tensor)
+
+
+def _compiled(workload: Workload) -> bool:
+    plain = workload.dtype == "float32" and workload.layout == "contiguous" and not workload.gradient
+    return workload.name in COMPILED and plain
 
 
 def jax(workload: Workload, machine: Machine, x: Any) -> Call | None:
@@ -74,7 +81,7 @@ def cupyx_zoom(workload: Workload, machine: Machine, x: Any) -> Call | None:
     order = {"nearest": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 3}.get(
         str(workload.arguments.get("mode"))
     )
-    if order is None or workload.gradient or workload.arguments.get("antialias") or isinstance(machine, Cpu):
+    if order is None or not _compiled(workload) or workload.arguments.get("antialias") or isinstance(machine, Cpu):
         return None
     zoom = importlib.import_module("cupyx.scipy.ndimage").zoom
     factors = [n_out / n_in for n_in, n_out in zip(workload.shape, workload.output_shape, strict=True)]

@@ -1,7 +1,7 @@
 """Time some workloads with other values of the tuned constants: ``python -m bench.sweep RESULTS.json``.
 
 What stands in ``cupysample/_tuning.py`` is run first, as the row without constants; every other row says whether its
-result has the same bits. Rows that the file already holds are not run again.
+result has the same bits. Constants that make no other launch are left out, and rows that the file already holds.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-import numpy as np
-
 from bench import machines
-from bench.machines import Cpu, Machine
+from bench.compiling import compile_all
+from bench.machines import Call, Cpu, Machine
 from bench.record import Record
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _copies, _cuda, _launch, _numpy, _sums
+from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums
 
 Constants = dict[str, Any]
 
@@ -98,7 +97,9 @@ def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Itera
     workload = workload.smaller(machine.elements)
     x = machine.put(workload.values())
     out, call = our_call(workload, x)
-    reference = machine.get(out)
+    reference = out.copy(order="K")
+    if not isinstance(machine, Cpu):
+        wanted = distinct(call, wanted)
     for constants in wanted:
         row: dict[str, Any] = {
             "workload": workload.name,
@@ -111,13 +112,37 @@ def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Itera
             with replaced(constants):
                 machine.poison(out, 0xFF)
                 call()
-                bits = f"u{reference.itemsize}"
-                row["same_bits"] = bool(np.array_equal(machine.get(out).view(bits), reference.view(bits)))
+                row["same_bits"] = machine.differing(out, reference) == 0
                 (time_us,) = machine.times([call], machine.rounds)
                 row["time_us"] = round(time_us, 2)
         except Exception as error:  # a block too large for a kernel's registers, say
             row["error"] = f"{type(error).__name__}: {error}"
         yield row
+
+
+def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
+    """The constants that make other launches than those before; their kernels are compiled."""
+    instances: set[tuple[str, _kernels.Defines]] = set()
+    launches: dict[Any, Constants] = {}
+    compiler, failed = _kernels.function, list(wanted)
+
+    def none(kernel: str, defines: _kernels.Defines, device: int) -> Any:  # noqa: ARG001
+        instances.add((kernel, defines))
+        return lambda *_: None
+
+    _kernels.function = none
+    try:
+        for constants in ({}, *wanted):
+            with replaced(constants), suppress(Exception):  # which the row shall say
+                call()
+                made = next(reversed(_cuda._launches.values())).launch
+                launches.setdefault((*made[:-1], made.geometry.tobytes()), constants)
+                failed = [other for other in failed if other != constants]
+    finally:
+        _kernels.function = compiler
+    with suppress(RuntimeError):  # likewise
+        compile_all(instances)
+    return [constants for constants in wanted if constants in (*launches.values(), *failed)]
 
 
 def winners(measured: list[dict[str, Any]]) -> list[tuple[float, Constants]]:

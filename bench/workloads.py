@@ -10,6 +10,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+DRAWN = 4_194_301
+"""Random numbers that are drawn, and repeated: a prime, so that no two rows or planes are alike."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -77,10 +80,12 @@ class Workload:
         read = self.output_shape if self.gradient else self.shape
         n, c, *spatial = read
         shape = (n, *spatial, c) if self.channels_last else read
+        drawn = min(math.prod(shape), DRAWN)
         if self.dtype == "uint8":
-            x: NDArray[Any] = rng.integers(0, 256, shape, np.uint8)
+            numbers: NDArray[Any] = rng.integers(0, 256, drawn, np.uint8)
         else:
-            x = rng.standard_normal(shape, np.float32).astype(numpy_dtype(self.dtype))
+            numbers = rng.standard_normal(drawn, np.float32).astype(numpy_dtype(self.dtype))
+        x = np.resize(numbers, shape)
         return np.moveaxis(x, -1, 1) if self.channels_last else x
 
 

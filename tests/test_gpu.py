@@ -16,6 +16,9 @@ from tests.cases import Case
 
 pytestmark = pytest.mark.gpu
 
+PARTS = 8
+"""Of the tests of every instance, for as many processes."""
+
 
 @pytest.fixture(scope="module")
 def cupy() -> Any:
@@ -260,9 +263,10 @@ def placed(cupy: Any, x: np.ndarray) -> Any:
     return dense.transpose(np.argsort(axes).tolist())[flip]
 
 
-def test_every_instance_of_few_taps(cupy: Any) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
     """The calls of the tests on the CPU, under the real compiler and driver."""
-    for call in test_few_taps.everything():
+    for call in test_few_taps.everything()[part::PARTS]:
         x, out = placed(cupy, call.x), placed(cupy, call.out)
         assert (x.strides, out.strides) == (call.x.strides, call.out.strides)
         out.data.memset(0xAB, out.nbytes)
@@ -271,12 +275,13 @@ def test_every_instance_of_few_taps(cupy: Any) -> None:
         test_few_taps.check(call, call.arguments["mode"])
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("filling", [1, 10**9])
-def test_every_instance_of_band(cupy: Any, filling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same; in groups of one row and of four."""
     monkeypatch.setattr(_launch, "FILLING_BLOCKS", filling)
     _cuda._launches.clear()
-    for call in test_band.everything():
+    for call in test_band.everything()[part::PARTS]:
         call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
     _cuda._launches.clear()
 
