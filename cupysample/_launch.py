@@ -18,11 +18,13 @@ from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
+    AHEAD,
     BAND_CHANNELS,
     BAND_COLUMNS,
     BAND_DEPTHS,
     BAND_FILLED,
     BAND_GROUPS,
+    BAND_INTEGER_ROWS,
     BAND_INTEGERS,
     BAND_ROWS,
     BAND_SPLIT_ROWS,
@@ -337,6 +339,7 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
         ("CS_WIDE", str(int(wide))),
         ("CS_PITCH", str(pitch)),
         ("CS_STREAMED", str(int(STREAMED))),
+        ("CS_AHEAD", str(int(AHEAD))),
     )
 
 
@@ -361,7 +364,7 @@ def _is_packed(plan: Plan, view: View, elements: int) -> bool:
     It should not where a row shrinks: then neighbours in out read what lies too far apart for one request of a warp.
     """
     axis, inner = view.axes[-1], view.inner
-    shrinks = inner.extent == 1 and plan.axes[-1].n_in > axis.extent
+    shrinks = plan.axes[-1].n_in > axis.extent
     return not shrinks and axis.extent * inner.extent % elements == 0 and _out_is_aligned(view, elements)
 
 
@@ -419,7 +422,7 @@ def band(plan: Plan, view: View) -> Made | None:
     if max(across, rows, depths) >= _indices():
         return None
     waves = across * rows * depths // FILLING_BLOCKS
-    group = _between(waves, 1, min(rows, BAND_ROWS))
+    group = _between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
     run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS))
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
@@ -433,6 +436,11 @@ def band(plan: Plan, view: View) -> Made | None:
 
 def _band_kernel(arithmetic: str) -> str:
     return "band" if arithmetic in SEPARABLE else "band_integer"
+
+
+def _band_rows(arithmetic: str) -> int:
+    """Rows of a group, at most."""
+    return BAND_ROWS if arithmetic in SEPARABLE else BAND_INTEGER_ROWS
 
 
 def _band_elements(axes: int, dtype: str) -> int:
@@ -469,7 +477,7 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
         ("CS_THREADS", str(threads)),
         ("CS_COLUMNS", str(columns)),
         ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
-        ("CS_ROWS", str(BAND_ROWS)),
+        ("CS_ROWS", str(_band_rows(arithmetic))),
         *([] if arithmetic in SEPARABLE else integer),
     )
 

@@ -187,6 +187,8 @@ STREAMED = False
 """kernels/few_taps.cu: whether vectors are stored as what nobody reads again. A guess until a device has been asked: a next
 kernel mostly does read what this one wrote, from L2 where it fits."""
 
+AHEAD = True
+
 BAND_THREADS = (64, 128, 256)
 """Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
 rows of floats, 2 of 128 registers. Each reads 16 bytes of a row, of floats up to 32, or in the shortest rows one element.
@@ -227,7 +229,7 @@ bilinear antialias 1/2 (4 taps) 48 85.
 BAND_SPLIT_ROWS = 8
 """kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device."""
 
-BAND_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 4
+BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 1, 4
 """kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
 
 Fewer where the launch would not fill a large GPU. Counted: at 1/2 two groups of 4 rows share a quarter of their source

@@ -36,6 +36,7 @@
 #endif
 
 constexpr int V = CS_VECTOR;
+constexpr bool AHEAD = CS_AHEAD;
 constexpr int PIXELS = CS_WIDE ? 1 : V;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
 #if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
@@ -285,9 +286,8 @@ struct Elements {
         return i;
     }
 
-    // A source row, filtered along W.
-    __device__ void filter(const Element* __restrict__ row, Sum (&sums)[V]) const {
-        Vector x[TAPS_W];
+    // The windows of a source row, as they lie in memory.
+    __device__ void read(const Element* __restrict__ row, Vector (&x)[TAPS_W]) const {
 #pragma unroll
         for (int c = 0; c < PIXELS; ++c) {
             const Element* from_here = moved(row, from[c]);
@@ -300,6 +300,10 @@ struct Elements {
 #endif
             }
         }
+    }
+
+    // These, filtered along W.
+    __device__ void filter(const Element* __restrict__ row, const Vector (&x)[TAPS_W], Sum (&sums)[V]) const {
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             Sum pixels[TAPS_W];
@@ -312,6 +316,8 @@ struct Elements {
 #pragma unroll
         for (int c = 0; c < V; c += 2) number &= sums[c] <= sums[(c + 1) % V] || sums[c] > sums[(c + 1) % V];
         if (cut && !number) without_neighbours(row, sums);
+#else
+        (void)row;
 #endif
     }
 
@@ -334,12 +340,18 @@ struct Elements {
     }
 #endif
 
-    // A source row at each depth of the window, filtered along W; floats along D too.
-    __device__ void read(const Element* __restrict__ row, const long long (&depths)[TAPS_D], const Window<TAPS_D>& window,
-                         Sum (&sums)[HELD][V]) const {
+    // A source row at each depth of the window.
+    __device__ void read(const Element* __restrict__ row, const long long (&depths)[TAPS_D], Vector (&x)[TAPS_D][TAPS_W]) const {
+#pragma unroll
+        for (int d = 0; d < TAPS_D; ++d) read(moved(row, depths[d]), x[d]);
+    }
+
+    // These, filtered along W; floats along D too.
+    __device__ void filter(const Element* __restrict__ row, const long long (&depths)[TAPS_D], const Window<TAPS_D>& window,
+                           const Vector (&x)[TAPS_D][TAPS_W], Sum (&sums)[HELD][V]) const {
         Sum filtered[TAPS_D][V];
 #pragma unroll
-        for (int d = 0; d < TAPS_D; ++d) filter(moved(row, depths[d]), filtered[d]);
+        for (int d = 0; d < TAPS_D; ++d) filter(moved(row, depths[d]), x[d], filtered[d]);
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             Sum column[TAPS_D];
@@ -372,6 +384,16 @@ struct Elements {
 #endif
 };
 
+// The first and the last source row that row i of out reads.
+__device__ inline Index first_row(const Axis& axis, Index i) {
+    return CS_AXES == 1 ? i : Window<TAPS_H>::of(axis, i).left;
+}
+__device__ inline Index last_row(const Axis& axis, Index i) {
+    if (CS_AXES == 1) return i;
+    const auto window = Window<TAPS_H>::of(axis, i);
+    return window.left + window.count - 1;
+}
+
 extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
@@ -399,16 +421,25 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
             window_d.share();
 #endif
             Column<TAPS_H> held[HELD][V] = {};
-            Index newest = -1;  // source row
+            Vector ahead[TAPS_D][TAPS_W];
+            Index newest = -1, coming = -1;  // source rows: the last in `held`, and the one in `ahead`
             Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
+            const Index final = last_row(axis_h, height.end - 1);
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
+                const Index last = window_h.left + window_h.count - 1, following = r + 1 < height.end ? first_row(axis_h, r + 1) : 0;
                 newest = newest < window_h.left - 1 ? window_h.left - 1 : newest;  // no window has the rows between
 #pragma unroll 1
-                while (newest < window_h.left + window_h.count - 1) {
-                    Sum sums[HELD][V];
+                while (newest < last) {
                     ++newest;
-                    mine.read(moved(x, (long long)newest * row_stride), depths, window_d, sums);
+                    const Element* const row = moved(x, (long long)newest * row_stride);
+                    if (coming != newest) mine.read(row, depths, ahead);
+                    Sum sums[HELD][V];
+                    mine.filter(row, depths, window_d, ahead, sums);
+                    // The row after it is on its way while rows of out are computed; no later one needs those that are skipped.
+                    coming = newest < last || following <= newest ? newest + 1 : following;
+                    if (AHEAD && coming <= final) mine.read(moved(row, (long long)(coming - newest) * row_stride), depths, ahead);
+                    else coming = -1;
 #pragma unroll
                     for (int d = 0; d < HELD; ++d)
 #pragma unroll

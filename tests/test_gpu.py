@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 from typing import Any
@@ -141,7 +142,7 @@ def test_torch_tensors_on_the_device(torch: Any) -> None:
                 assert y.is_contiguous(memory_format=memory_format)
                 eps = torch.finfo(dtype).eps
                 torch.testing.assert_close(
-                    y.double(), reference, rtol=4 * eps, atol=max(8 * eps, 2e-5 if dtype != torch.float64 else 0)
+                    y.double(), reference, rtol=4 * eps, atol=32 * eps if dtype == torch.float64 else max(8 * eps, 2e-5)
                 )
 
 
@@ -161,6 +162,7 @@ def test_torch_stream_and_allocator(torch: Any) -> None:
             total = y.mean()
         stream.synchronize()
         assert float(total) == _
+        del y
 
 
 def test_current_stream_of_cupy(cupy: Any) -> None:
@@ -211,6 +213,7 @@ def test_captured_tables_survive_eviction(cupy: Any, monkeypatch: pytest.MonkeyP
     cupy.get_default_memory_pool().free_all_blocks()
     junk = [cupy.full(1 << 16, 255, np.uint8) for _ in range(100)]
     out.fill(np.nan)
+    cupy.cuda.get_current_stream().synchronize()
     graph.launch(stream)
     stream.synchronize()
     np.testing.assert_array_equal(host(out), expected)
@@ -256,20 +259,20 @@ def test_bits_repeat_and_do_not_depend_on_the_block(
 
 
 def placed(cupy: Any, x: np.ndarray) -> Any:
-    """The array on the device with its strides, but for gaps."""
-    flip = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in x.strides)
-    axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    dense = cupy.asarray(np.ascontiguousarray(x[flip].transpose(axes)))
-    return dense.transpose(np.argsort(axes).tolist())[flip]
+    """The array on the device with its strides, what lies between its elements, and its alignment."""
+    begin, end = np.lib.array_utils.byte_bounds(x)
+    before = begin % 256
+    memory = cupy.empty(before + end - begin, np.uint8)
+    memory[before:] = cupy.asarray(np.frombuffer(ctypes.string_at(begin, end - begin), np.uint8))
+    return cupy.ndarray(x.shape, x.dtype, memory.data + (before + x.ctypes.data - begin), x.strides)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
     """The calls of the tests on the CPU, under the real compiler and driver."""
     for call in test_few_taps.everything()[part::PARTS]:
+        launches.poison(call.out)
         x, out = placed(cupy, call.x), placed(cupy, call.out)
-        assert (x.strides, out.strides) == (call.x.strides, call.out.strides)
-        out.data.memset(0xAB, out.nbytes)
         cupysample.interpolate(x, **call.arguments, out=out)
         call.out[...] = host(out)
         test_few_taps.check(call, call.arguments["mode"])
