@@ -73,11 +73,11 @@ class Instruction(NamedTuple):
 
     @property
     def loads(self) -> int:
-        """The same of a load."""
-        return self._bytes("LDG.E")
+        """The same of a load, also of one that goes straight to shared memory."""
+        return self._bytes("LDG.E", "LDGSTS.E")
 
-    def _bytes(self, name: str) -> int:
-        if not self.text.startswith(name):
+    def _bytes(self, *names: str) -> int:
+        if not self.text.startswith(names):
             return 0
         parts = self.text.split()[0].split(".")
         return next(

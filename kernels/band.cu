@@ -29,22 +29,29 @@
 #include "coordinates.cuh"
 #include "arithmetic.cuh"
 #include "taps.cuh"
+#include "ahead.cuh"
 #include "band.cuh"
 
 // Where a column lies in shared memory: one place in nine stays empty, so that columns a power of two apart lie in
 // different banks.
 __device__ inline Index place(Index column) { return column + (column >> 3); }
 
-// Add one row to the sums of a group's rows, and read the one after the next instead if there are more.
+// Rows on their way to a thread: as many as there is place for where the sums of its columns go later.
+constexpr bool PACKS = NEIGHBOURS > 1;
+constexpr int FITTING = sizeof(Rows<Sum>) / sizeof(Element), STAGES = !PACKS ? 1 : FITTING < 8 ? FITTING : 8;
+
+union Shared {
+    Rows<Sum> window[COLUMNS + COLUMNS / 8];
+    Neighbours ahead[STAGES][VECTORS][CS_THREADS];
+};
+
+// Add a row to the sums of a group's rows.
 template <typename Read>
-__device__ inline void add(const Columns& mine, Read& x, const Element* __restrict__& row, long long stride, bool more,
-                           const Rows<Weight>& w, Sum (&sums)[ROWS][V]) {
+__device__ inline void add(const Read& x, const Rows<Weight>& w, Sum (&sums)[ROWS][V]) {
     constexpr int AT_ONCE = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
     Sum wide[V];
 #pragma unroll
     for (int c = 0; c < V; ++c) wide[c] = widen(x[c]);
-    row = moved(row, stride);
-    if (more) mine.read(row, x);
 #pragma unroll
     for (int b = 0; b < V; b += AT_ONCE)
 #pragma unroll
@@ -54,21 +61,54 @@ __device__ inline void add(const Columns& mine, Read& x, const Element* __restri
                 for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
 }
 
-// Add source rows `begin`, `begin` + `step` … of a chunk, `stride` bytes apart: two rows of vectors are on their way while one
-// is added, of elements there are enough in a row.
-__device__ inline void add_vectors(const Columns& mine, const Element* __restrict__ row, long long stride, Index begin,
-                                   Index past, Index step, const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
-    if (begin >= past || mine.count == 0) return;
-    Packed even, odd = {};
-    mine.read(row, even);
-    row = moved(row, stride);
-    if (begin + step < past) mine.read(row, odd);
+// A thread's vectors of the rows of a group, depth by depth, read in this order: STAGES rows are on their way, each to a slot
+// that no other thread touches, so that none waits for another.
+struct Ahead {
+    const Element* row;  // the next to be copied
+    long long stride, jump;  // bytes to the next row, and from behind the last of a depth to the first of the next
+    Index rows, left, depths;  // of a depth, and what is left to copy
+    unsigned slot;
+
+    __device__ void copy(const Columns& mine, Shared& shared) {
+        if (left > 0) {
+            const Element* from = row;
+#pragma unroll
+            for (int c = 0; c < VECTORS; ++c) {
+                copy_ahead(&shared.ahead[slot][c][threadIdx.x], (const Neighbours*)from);
+                from = moved(from, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
+            }
+            row = moved(row, stride);
+            if (--left == 0 && CS_AXES > 2 && --depths > 0) {
+                row = moved(row, jump);
+                left = rows;
+            }
+        }
+        commit_copies();  // also of nothing: the row to be read is always STAGES groups back
+        slot = (slot + 1) % STAGES;
+    }
+    __device__ void start(const Columns& mine, Shared& shared) {
+        slot = 0;
+        if (mine.count == 0) return;
 #pragma unroll 1
-    for (Index i = begin;; i += step) {
-        add(mine, even, row, stride, i + 2 * step < past, weights[i], sums);
-        if ((i += step) >= past) return;
-        add(mine, odd, row, stride, i + 2 * step < past, weights[i], sums);
-        if (i + step >= past) return;
+        for (int s = 0; s < STAGES; ++s) copy(mine, shared);
+    }
+    __device__ void read(const Columns& mine, Shared& shared, Packed& x) {
+        wait_for_copies<STAGES - 1>();
+#pragma unroll
+        for (int c = 0; c < VECTORS; ++c) x.vector[c] = shared.ahead[slot][c][threadIdx.x];
+        copy(mine, shared);
+    }
+};
+
+// Add source rows `begin`, `begin` + `step` … of a chunk.
+__device__ inline void add_vectors(const Columns& mine, Ahead& ahead, Shared& shared, Index begin, Index past, Index step,
+                                   const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
+    if (mine.count == 0) return;
+#pragma unroll 1
+    for (const Rows<Weight>*w = weights + begin, *end = weights + past; w < end; w += step) {
+        Packed x;
+        ahead.read(mine, shared, x);
+        add(x, *w, sums);
     }
 }
 __device__ inline void add_elements(const Columns& mine, const Element* __restrict__ row, long long stride, Index begin,
@@ -78,13 +118,15 @@ __device__ inline void add_elements(const Columns& mine, const Element* __restri
     for (Index i = begin; i < past; i += step, row = moved(row, stride)) {
         Apart x;
         mine.read(row, x);
-        add(mine, x, row, 0, false, weights[i], sums);
+        add(x, weights[i], sums);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
+constexpr int RESIDENT = CS_ARITHMETIC == CS_FLOAT ? 768 : 512;  // threads of a multiprocessor: 80 registers hold no means
+
+extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
-    __shared__ Rows<Sum> window[COLUMNS + COLUMNS / 8];
+    __shared__ Shared shared;
     __shared__ Rows<Weight> weights[CHUNK];
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Walk walk(g);
@@ -103,24 +145,31 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, 512 / CS_THREADS)
                 for (Index part = 0; part < tile.extent || part == 0; part += whole) {
                     if (tile.extent > whole) mine = Columns(g, axis, tile, lane, lanes, part);
                     Sum column[ROWS][V] = {};
+                    const Element* row = moved(source + tile.source, bytes((group.begin + split) * walk.rows.source_stride));
+                    row = moved(row, mine.from);
+                    if (CS_AXES > 2) row += d_begin * axis_d.source_stride;
+                    const long long stride = bytes(splits * walk.rows.source_stride);
+                    const Index rows = (group.end - group.begin - split + splits - 1) / splits;
+                    const long long jump = CS_AXES > 2 ? bytes(axis_d.source_stride) - rows * stride : 0;
+                    __syncthreads();  // nobody reads the sums of the part before
+                    Ahead ahead = {row, stride, jump, rows, rows, d_count, 0};
+                    if (PACKS && g.packed) ahead.start(mine, shared);
                     for (Index d = 0; d < d_count; ++d) {
-                        const Element* row = moved(source + tile.source, bytes((group.begin + split) * walk.rows.source_stride));
-                        row = moved(row, mine.from);
-                        if (CS_AXES > 2) row += (d_begin + d) * axis_d.source_stride;
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
                         for (Index j = group.begin; j < group.end; j += CHUNK) {
-                            __syncthreads();  // nobody reads the weights of the chunk before
                             weigh(axis_h, group, j, group.end, w_d, weights);
                             __syncthreads();
                             const Index past = at_most(group.end - j, CHUNK);
-                            if (g.packed)
-                                add_vectors(mine, row, bytes(splits * walk.rows.source_stride), split, past, splits, weights, column);
+                            if (PACKS && g.packed)
+                                add_vectors(mine, ahead, shared, split, past, splits, weights, column);
                             else
-                                add_elements(mine, row, bytes(splits * walk.rows.source_stride), split, past, splits, weights, column);
-                            row = moved(row, bytes(CHUNK * walk.rows.source_stride));
+                                add_elements(mine, moved(row, bytes((j - group.begin) * walk.rows.source_stride)), stride, split,
+                                             past, splits, weights, column);
+                            __syncthreads();  // nobody reads these weights, or vectors
                         }
+                        if (CS_AXES > 2) row += axis_d.source_stride;
                     }
-                    __syncthreads();  // nobody reads the sums of the part before
+                    Rows<Sum>* const window = shared.window;
 #pragma unroll
                     for (int c = 0; c < V; ++c) {
                         Rows<Sum> sums;

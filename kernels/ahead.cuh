@@ -1,0 +1,35 @@
+// ahead.cuh: copies from global to shared memory that are on their way while a thread computes.
+//
+// A thread waits for its own copies and sees them; another thread does behind a barrier. The architectures that have none,
+// and the host, copy at once: with their bandwidth a row at a time is enough on its way.
+#pragma once
+
+#define CS_COPIES_AHEAD (__CUDA_ARCH__ >= 800)
+
+// Copy 4, 8 or 16 aligned bytes; by 16 they leave L1 to the tables.
+template <typename T>
+__device__ inline void copy_ahead(T* shared, const T* global) {
+#if CS_COPIES_AHEAD
+    const unsigned to = unsigned(__cvta_generic_to_shared(shared));
+    const size_t from = __cvta_generic_to_global(global);
+    if (sizeof(T) == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(sizeof(T)) : "memory");
+#else
+    *shared = *global;
+#endif
+}
+
+// What was copied since the commit before is a group; wait for all groups but the last `Still`.
+__device__ inline void commit_copies() {
+#if CS_COPIES_AHEAD
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int Still>
+__device__ inline void wait_for_copies() {
+#if CS_COPIES_AHEAD
+    asm volatile("cp.async.wait_group %0;" ::"n"(Still) : "memory");
+#endif
+}
