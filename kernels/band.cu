@@ -105,7 +105,7 @@ __device__ inline void add_vectors(const Columns& mine, Ahead& ahead, Shared& sh
                                    const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
     if (mine.count == 0) return;
 #pragma unroll 1
-    for (const Rows<Weight>*w = weights + begin, *end = weights + past; w < end; w += step) {
+    for (const Rows<Weight>* w = weights + begin; begin < past; begin += step, w += step) {
         Packed x;
         ahead.read(mine, shared, x);
         add(x, *w, sums);
