@@ -191,13 +191,14 @@ AHEAD = True
 
 BAND_THREADS = (64, 128, 256)
 """Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
-rows of floats, 2 of 128 registers. Each reads 16 bytes of a row, of floats up to 32, or in the shortest rows one element.
+rows of floats, 3 of 80 registers, of doubles and means 2 of 128. Each reads 16 bytes of a row, of floats up to 32, or in the
+shortest rows one element.
 """
 
 BAND_COLUMNS = 8
 """kernels/band.cu: columns of a thread of a large block, half as many of doubles: 32 sums in registers, 36 KiB of a block's.
 
-Counted, float32, lanczos 1/2: 129 instructions an output, with 4 columns 153.
+Counted, float32, lanczos 1/2: 124 instructions an output; before rows were copied ahead 129, with 4 columns 153.
 """
 
 BAND_INTEGERS = 4

@@ -1,10 +1,15 @@
 // ahead.cuh: copies from global to shared memory that are on their way while a thread computes.
 //
-// A thread waits for its own copies and sees them; another thread does behind a barrier. The architectures that have none,
-// and the host, copy at once: with their bandwidth a row at a time is enough on its way.
+// A thread that has waited for its copies sees them; another does behind a barrier. A copy begins behind the reads before it,
+// so what has been read may be copied over. Architectures before 8.0 and the host copy at once: there a row on its way in
+// every thread keeps up with the memory.
 #pragma once
 
-#define CS_COPIES_AHEAD (__CUDA_ARCH__ >= 800)
+#if __CUDA_ARCH__ >= 800
+#define CS_COPIES_AHEAD 1
+#else
+#define CS_COPIES_AHEAD 0
+#endif
 
 // Copy 4, 8 or 16 aligned bytes; by 16 they leave L1 to the tables.
 template <typename T>

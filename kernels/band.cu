@@ -9,10 +9,11 @@
 //             group; where outputs are few, over one in `splits` of these rows, and the parts are added in order
 //           2 the sums go to shared memory, and a thread filters some elements of the tile along W, for all rows at once
 //           A window of one pixel that is longer than shared memory is taken in parts.
-//           packed: a thread's columns are neighbours by CS_VECTOR, read as vectors; else they lie as far apart as the
-//           block is wide
-// TRAFFIC   reads the source rows of a group once: ((rows - 1) step + taps) / (rows step) times |source|, what the group
-//           before has read from L1 or L2; writes |out|; the sums never leave the block
+//           packed: a thread's columns are neighbours by CS_VECTOR, read as vectors, STAGES rows before they are added: where
+//           the sums go in 2, a thread has slots of its own in 1, to which its rows are copied ahead, on from chunk to chunk
+//           of weights and from depth to depth; else columns lie as far apart as the block is wide
+// TRAFFIC   reads the source rows of a group once: ((rows - 1) step + taps) / (rows step) times |source|, what another
+//           group has read from L2, or if not packed from L1; writes |out|; the sums never leave the block
 // CONTRACT  resample.cu's; floats and means; extents, and offsets inside a row in bytes, fit an int; means of fewer than 2^24
 //           pixels; blockDim.x = CS_THREADS, lanes = CS_THREADS / splits of it side by side; rows <= CS_ROWS; channels is the
 //           whole of inner, rows of the source being one stride throughout, or divides the lanes; the window of a tile of
@@ -20,10 +21,14 @@
 //           packed: elements of a row of the source, or `channels` of a pixel, are dense, of a multiple of CS_VECTOR elements
 //           and aligned to it
 // LAUNCH    x: planes times tiles, grid-stride; y and z split the groups and D into runs; any grid
-// VERSIONS  instructions an output at lanczos 1/2, bicubic antialias 1/4, float32, sm_90 by NVRTC 12.9; not yet measured
+// VERSIONS  instructions an output at lanczos 1/2, bicubic antialias 1/4, float32, sm_90 by NVRTC 12.9
 //           1 groups of 4 rows, each thread loads their weights: 295, 768
 //           2 weights of a group in shared memory, NaN outside of a window; addresses in bytes: 169, 404
 //           3 the sums of a group's rows side by side, read at once; twice the columns a thread; no branch around a sum: 129, 319
+//             measured on an H100, 2026-11-27: 684, 473 us, where a copy of as many bytes takes 330, 280; a third of what it
+//             can issue, its warps waiting for two rows on their way in registers, which every group begins anew
+//           4 rows on their way in shared memory, 4 of float32 and 8 of float16; 80 registers, so 3 large blocks and not 2:
+//             124, 305; not yet measured
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -36,7 +41,7 @@
 // different banks.
 __device__ inline Index place(Index column) { return column + (column >> 3); }
 
-// Rows on their way to a thread: as many as there is place for where the sums of its columns go later.
+// Source rows that are on their way to a thread: as many as fit where the sums of its columns go later.
 constexpr bool PACKS = NEIGHBOURS > 1;
 constexpr int FITTING = sizeof(Rows<Sum>) / sizeof(Element), STAGES = !PACKS ? 1 : FITTING < 8 ? FITTING : 8;
 
@@ -44,6 +49,9 @@ union Shared {
     Rows<Sum> window[COLUMNS + COLUMNS / 8];
     Neighbours ahead[STAGES][VECTORS][CS_THREADS];
 };
+
+// Threads that a multiprocessor holds at least: three large blocks of floats, whose copies take no registers; two else.
+constexpr int RESIDENT = CS_COPIES_AHEAD && CS_THREADS == 256 && sizeof(Sum) == 4 && CS_ARITHMETIC == CS_FLOAT ? 768 : 512;
 
 // Add a row to the sums of a group's rows.
 template <typename Read>
@@ -61,13 +69,13 @@ __device__ inline void add(const Read& x, const Rows<Weight>& w, Sum (&sums)[ROW
                 for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
 }
 
-// A thread's vectors of the rows of a group, depth by depth, read in this order: STAGES rows are on their way, each to a slot
-// that no other thread touches, so that none waits for another.
+// A thread's vectors of the rows of a group, depth by depth, in the order in which they are added. STAGES rows are on their
+// way, each to a slot that no other thread touches: nobody waits at a barrier for them, and no register holds them.
 struct Ahead {
-    const Element* row;  // the next to be copied
-    long long stride, jump;  // bytes to the next row, and from behind the last of a depth to the first of the next
-    Index rows, left, depths;  // of a depth, and what is left to copy
-    unsigned slot;
+    const Element* row;        // the next to be copied
+    long long stride, jump;    // bytes to the next row, and from behind the last one of a depth to the first of the next
+    Index rows, left, depths;  // of a depth; and what is left to be copied
+    unsigned slot;             // of the row to be added next, to which the row STAGES behind it goes then
 
     __device__ void copy(const Columns& mine, Shared& shared) {
         if (left > 0) {
@@ -83,11 +91,10 @@ struct Ahead {
                 left = rows;
             }
         }
-        commit_copies();  // also of nothing: the row to be read is always STAGES groups back
+        commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
         slot = (slot + 1) % STAGES;
     }
     __device__ void start(const Columns& mine, Shared& shared) {
-        slot = 0;
         if (mine.count == 0) return;
 #pragma unroll 1
         for (int s = 0; s < STAGES; ++s) copy(mine, shared);
@@ -122,8 +129,6 @@ __device__ inline void add_elements(const Columns& mine, const Element* __restri
     }
 }
 
-constexpr int RESIDENT = CS_ARITHMETIC == CS_FLOAT ? 768 : 512;  // threads of a multiprocessor: 80 registers hold no means
-
 extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     __shared__ Shared shared;
@@ -152,7 +157,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     const Index rows = (group.end - group.begin - split + splits - 1) / splits;
                     const long long jump = CS_AXES > 2 ? bytes(axis_d.source_stride) - rows * stride : 0;
                     __syncthreads();  // nobody reads the sums of the part before
-                    Ahead ahead = {row, stride, jump, rows, rows, d_count, 0};
+                    Ahead ahead = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count, 0};
                     if (PACKS && g.packed) ahead.start(mine, shared);
                     for (Index d = 0; d < d_count; ++d) {
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
@@ -163,9 +168,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                             if (PACKS && g.packed)
                                 add_vectors(mine, ahead, shared, split, past, splits, weights, column);
                             else
-                                add_elements(mine, moved(row, bytes((j - group.begin) * walk.rows.source_stride)), stride, split,
-                                             past, splits, weights, column);
-                            __syncthreads();  // nobody reads these weights, or vectors
+                                add_elements(mine, moved(row, bytes((j - group.begin) * walk.rows.source_stride)), stride,
+                                             split, past, splits, weights, column);
+                            __syncthreads();  // nobody reads these weights any more, nor, at last, vectors
                         }
                         if (CS_AXES > 2) row += axis_d.source_stride;
                     }
