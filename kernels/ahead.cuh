@@ -1,14 +1,19 @@
 // ahead.cuh: copies from global to shared memory that are on their way while a thread computes.
 //
 // A thread that has waited for its copies sees them; another does behind a barrier. A copy begins behind the reads before it,
-// so what has been read may be copied over. Architectures before 8.0 and the host copy at once: there a row on its way in
-// every thread keeps up with the memory.
+// so what has been read may be copied over. Architectures before 8.0 copy at once: there a row on its way in every thread
+// keeps up with the memory. The host copies when it must.
 #pragma once
 
 #if __CUDA_ARCH__ >= 800
 #define CS_COPIES_AHEAD 1
 #else
 #define CS_COPIES_AHEAD 0
+#endif
+#ifndef CS_COPY_AHEAD
+#define CS_COPY_AHEAD(shared, global) *(shared) = *(global)
+#define CS_COMMIT_COPIES()
+#define CS_WAIT_FOR_COPIES(still)
 #endif
 
 // Copy 4, 8 or 16 aligned bytes; by 16 they leave L1 to the tables.
@@ -22,7 +27,7 @@ __device__ inline void copy_ahead(T* shared, const T* global) {
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(sizeof(T)) : "memory");
 #else
-    *shared = *global;
+    CS_COPY_AHEAD(shared, global);
 #endif
 }
 
@@ -30,11 +35,15 @@ __device__ inline void copy_ahead(T* shared, const T* global) {
 __device__ inline void commit_copies() {
 #if CS_COPIES_AHEAD
     asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    CS_COMMIT_COPIES();
 #endif
 }
 template <int Still>
 __device__ inline void wait_for_copies() {
 #if CS_COPIES_AHEAD
     asm volatile("cp.async.wait_group %0;" ::"n"(Still) : "memory");
+#else
+    CS_WAIT_FOR_COPIES(Still);
 #endif
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -84,12 +85,25 @@ struct Fiber {
 
 enum State { UNSTARTED, READY, AT_BARRIER, AT_EXCHANGE, FINISHED };
 
+// Copies that a thread has not waited for, and how many groups of them it has committed.
+struct Copies {
+    struct Each {
+        Copy* copy;
+        void* to;
+        const void* from;
+        unsigned group;
+    };
+    std::deque<Each> left;
+    unsigned groups;
+};
+
 struct Thread {
     State state;
     Fiber* fiber;
     Place place;
     unsigned mask, from;  // of an exchange
     uint64_t value;       // brought to it, and taken from it
+    Copies copies;
 };
 
 struct Scheduler {
@@ -217,6 +231,8 @@ bool Scheduler::run_block() {
         for (unsigned i : order)
             if (threads[i].state == READY) resume(threads[i].fiber);
     }
+    for (const Thread& t : threads)
+        if (!t.copies.left.empty()) return fail("copies to shared memory that nobody waited for");
     return true;
 }
 
@@ -324,6 +340,19 @@ uint64_t exchange(unsigned mask, uint64_t value, unsigned from, const char* file
     scheduler.threads[self].value = value;
     scheduler.wait(AT_EXCHANGE, file, line);
     return scheduler.threads[self].value;
+}
+
+void copy_later(Copy* copy, void* to, const void* from) {
+    Copies& copies = scheduler.threads[scheduler.current].copies;
+    copies.left.push_back({copy, to, from, copies.groups});
+}
+
+void commit_copies() { ++scheduler.threads[scheduler.current].copies.groups; }
+
+void wait_for_copies(unsigned still) {
+    Copies& copies = scheduler.threads[scheduler.current].copies;
+    for (; !copies.left.empty() && copies.left.front().group + still < copies.groups; copies.left.pop_front())
+        copies.left.front().copy(copies.left.front().to, copies.left.front().from);
 }
 
 // ---- Called from Python; the scheduler is one, so one call at a time ------------------------------------------------

@@ -8,6 +8,9 @@
 //     #ifndef CS_SHARED_BYTES
 //     #define CS_SHARED_BYTES(name) extern __shared__ __align__(16) unsigned char name[]
 //     #endif
+//
+// Copies to shared memory that a thread may compute beside enter it through CS_COPY_AHEAD, CS_COMMIT_COPIES and
+// CS_WAIT_FOR_COPIES. Until a thread waits for it, its place holds NaN: what was there is lost at once, what comes is late.
 #pragma once
 #include <limits.h>
 #include <math.h>
@@ -33,6 +36,9 @@
 #define __launch_bounds__(...)
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(n) __attribute__((aligned(n)))
+#define CS_COPY_AHEAD(shared, global) ::cuda_on_host::copy_ahead(shared, global)
+#define CS_COMMIT_COPIES() ::cuda_on_host::commit_copies()
+#define CS_WAIT_FOR_COPIES(still) ::cuda_on_host::wait_for_copies(still)
 #define CS_SHARED_BYTES(name) unsigned char* const name = ::cuda_on_host::dynamic_shared()
 
 // ---- Vector types, with the alignment that makes them one access ----------------------------------------------------
@@ -80,6 +86,18 @@ struct Builtins {
 extern Builtins builtins;  // of the running thread
 
 unsigned char* dynamic_shared();
+
+// A thread's copies, in groups: all but those of the last `still` groups are made when it waits.
+typedef void Copy(void* to, const void* from);
+void copy_later(Copy* copy, void* to, const void* from);
+void commit_copies();
+void wait_for_copies(unsigned still);
+
+template <class T>
+void copy_ahead(T* to, const T* from) {
+    memset(static_cast<void*>(to), 0xff, sizeof(T));
+    copy_later([](void* t, const void* f) { *static_cast<T*>(t) = *static_cast<const T*>(f); }, to, from);
+}
 
 // Wait until every thread of the block waits here. A place is a line of source, for the compiler may copy a call.
 void block_barrier(const char* file, int line);
