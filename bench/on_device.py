@@ -163,13 +163,14 @@ class Run:
     def __init__(self, out: Path, seconds: float) -> None:
         self.end = time.monotonic() + seconds
         self.report, self.record = out / "report.txt", Record(out / "results.json")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def say(self, text: str) -> None:
         """A line in the report and on the terminal."""
-        with self.report.open("a") as output:
-            output.write(text + "\n")
-        print(text, flush=True)
+        with self._lock:
+            with self.report.open("a") as output:
+                output.write(text + "\n")
+            print(text, flush=True)
 
     @contextmanager
     def output(self) -> Iterator[int]:

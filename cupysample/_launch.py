@@ -28,6 +28,8 @@ from cupysample._tuning import (
     BAND_INTEGERS,
     BAND_ROWS,
     BAND_SPLIT_ROWS,
+    BAND_TALL,
+    BAND_TAPS,
     BAND_THREADS,
     BLOCK,
     FILLING_BLOCKS,
@@ -37,7 +39,11 @@ from cupysample._tuning import (
     RESIDENT_THREADS,
     RUN_DEPTHS,
     RUN_ROWS,
-    STREAMED,
+    RUN_THREADS,
+    SLOTTED,
+    STAGES,
+    STAGES_BYTES,
+    STREAMED_BYTES,
     TABLE_BYTES,
     TABLE_ROWS,
 )
@@ -79,7 +85,7 @@ _AXIS = np.dtype(
 )
 
 
-_SHARE = np.dtype([("packed", "i8"), ("pixels", "i8"), ("channels", "i8"), ("rows", "i8"), ("splits", "i8")])
+_SHARE = np.dtype([(name, "i8") for name in ("packed", "ahead", "streamed", "pixels", "channels", "rows", "splits")])
 
 
 @cache
@@ -173,6 +179,8 @@ class Share(NamedTuple):
     """How threads share the work; see the kernels."""
 
     packed: bool = False
+    ahead: bool = False
+    streamed: bool = False
     pixels: int = 1
     channels: int = 1
     rows: int = 1
@@ -257,17 +265,35 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     waves = across * rows * depths // RESIDENT_THREADS
     run_rows = _between(waves, 1, min(rows, RUN_ROWS))
     run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
-    grid = _grid(-(-across // BLOCK), -(-rows // run_rows), -(-depths // run_depths))
+    grid = _grid(-(-across // RUN_THREADS), -(-rows // run_rows), -(-depths // run_depths))
+    packed, skips = wide or _is_packed(plan, view, elements), _skips_rows(plan)
     pitch = 0 if wide else _pitch(plan, view, taps)
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch)
+    slot = slot_words(view.dtype, elements, taps, pitch)
+    staged = SLOTTED and packed and not wide and not skips and 0 < _words(plan, view, elements, taps) <= slot
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, staged)
     return Made(
         "few_taps",
         defines,
         grid,
-        BLOCK,
-        Share(wide or _is_packed(plan, view, elements)),
+        RUN_THREADS,
+        Share(
+            packed=packed,
+            ahead=not skips,
+            streamed=view.outputs * view.itemsize > STREAMED_BYTES,
+        ),
         (taps,) * (len(plan.axes) - 1) + (-taps,),
     )
+
+
+def _skips_rows(plan: Plan) -> bool:
+    """Whether some source rows between windows are in none."""
+    if len(plan.axes) == 1:
+        return False
+    axis = plan.axes[-2]
+    if plan.arithmetic == "copy":
+        return axis.n_in > axis.n_out
+    taps = axis.taps()
+    return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
 def _planes(view: View) -> tuple[int, int, int]:
@@ -330,16 +356,50 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
     return stride if plan.axes[-1].n_in > 1 and stride in pitches(view.dtype, taps) else 0
 
 
-def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> Defines:
+def slot_words(dtype: str, elements: int, taps: int, pitch: int) -> int:
+    """Words of 4 bytes that hold the windows of a thread's neighbours in rows that do not shrink; odd, for banks; 0: none."""
+    itemsize = int(dtype[4:]) // 8 if dtype.startswith("bits") else _itemsize(dtype)
+    if itemsize > 4 or (taps > 1 and pitch == 0) or (taps == 8 and itemsize == 1):
+        return 0
+    pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
+    return ((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1
+
+
+def _words(plan: Plan, view: View, elements: int, taps: int) -> int:
+    """Words that hold what a thread reads of a row, at most, where words do not reach beyond dense rows; else 0."""
+    axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    extents = [*(each.extent for each in view.outer), *(each.n_in for each in plan.axes[:-1])]
+    rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
+    strides = [each.source_stride for each, n in rows if n > 1]
+    dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
+    in_words = [n * view.itemsize % 4 for n in (axis.n_in * inner.extent, *strides)]
+    if not dense or any(in_words) or view.source_alignment < 4 or axis.n_in > axis.n_out:
+        return 0
+    pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, elements), inner.extent)
+    left = np.minimum(axis.taps().left, axis.n_in - taps)[pixel] if taps > 1 else axis.taps().left[pixel]
+    first = left * inner.extent + channel
+    begin = first.min(axis=1) * view.itemsize // 4
+    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * view.itemsize + 3
+    return int((end // 4 - begin).max())
+
+
+def few_taps_defines(
+    axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, staged: bool
+) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
+    elements = vector(axes, dtype, arithmetic, taps, wide)
+    slot = slot_words(dtype, elements, taps, pitch) if staged else 0
+    row_bytes = 4 * slot * RUN_THREADS * (taps if axes > 2 else 1)
     return (
         *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_TAPS", str(taps)),
-        ("CS_VECTOR", str(vector(axes, dtype, arithmetic, taps, wide))),
+        ("CS_VECTOR", str(elements)),
         ("CS_WIDE", str(int(wide))),
         ("CS_PITCH", str(pitch)),
-        ("CS_STREAMED", str(int(STREAMED))),
         ("CS_AHEAD", str(int(AHEAD))),
+        ("CS_SLOT", str(slot)),
+        ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if staged else 1)),
+        ("CS_THREADS", str(RUN_THREADS)),
     )
 
 
@@ -401,6 +461,8 @@ def band(plan: Plan, view: View) -> Made | None:
         return None
     separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
     shapes = band_shapes(view.dtype, plan.arithmetic)
+    if len(plan.axes) > 1 and int(plan.axes[-2].taps().count.max()) >= BAND_TALL:
+        shapes = shapes[:3]
     threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
     channels = min(inner.extent, BAND_CHANNELS)
@@ -424,11 +486,11 @@ def band(plan: Plan, view: View) -> Made | None:
     waves = across * rows * depths // FILLING_BLOCKS
     group = _between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
-    run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS))
+    run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS.get(view.itemsize, 1)))
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
     defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
-    share, tables = Share(packed, pixels, channels, group, splits), [PLAIN] * len(plan.axes)
+    share, tables = Share(packed, pixels=pixels, channels=channels, rows=group, splits=splits), [PLAIN] * len(plan.axes)
     if plan.arithmetic == "fixed":
         tables[-1] = PAIRS
     return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tuple(tables))
@@ -460,7 +522,8 @@ def band_shapes(dtype: str, arithmetic: str) -> list[tuple[int, int]]:
     neighbours = _neighbours(dtype, arithmetic)
     if arithmetic not in SEPARABLE:
         return [(short, neighbours), (middle, neighbours)]
-    return [(short, 1), (short, neighbours), (long, BAND_COLUMNS if dtype == "float32" else neighbours)]
+    wider = [(long, BAND_COLUMNS)] if dtype == "float32" else []
+    return [(short, 1), (short, neighbours), (long, neighbours), *wider]
 
 
 def _neighbours(dtype: str, arithmetic: str) -> int:
@@ -484,8 +547,8 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
     """Whether band.cu takes fewer instructions than few_taps.cu: see ``BAND_FILLED``."""
-    gathers = ("CS_WIDE", "0") in made.defines and abs(made.tables[0]) == _TAPS[-1]
-    if not gathers or view.dtype not in ("float16", "bfloat16"):
+    gathers = ("CS_WIDE", "0") in made.defines
+    if not gathers or abs(made.tables[0]) < BAND_TAPS.get(view.dtype, _TAPS[-1] + 1):
         return False
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
         return False
@@ -544,7 +607,8 @@ def _instances() -> Iterator[tuple[str, Defines]]:
             for small in (True, False):
                 yield "nearest", nearest_defines(axes, dtype, small)
             for wide in (False, True):
-                yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide, 0)
+                for staged in _staged(axes, dtype, "copy", 1, wide, 0):
+                    yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide, 0, staged)
         for dtype, arithmetic in computing:
             for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
                 if computed == FORWARD or arithmetic == "float" or (arithmetic != "mean" and not computed):
@@ -552,10 +616,17 @@ def _instances() -> Iterator[tuple[str, Defines]]:
             for taps in _TAPS[1:]:
                 for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
                     if taps <= most_taps(axes, arithmetic):
-                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch)
+                        for staged in _staged(axes, dtype, arithmetic, taps, wide, pitch):
+                            yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, staged)
             for threads, columns in band_shapes(dtype, arithmetic):
                 for packed in (False,) if arithmetic in SEPARABLE else (False, True):
                     yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
+
+
+def _staged(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[bool, ...]:
+    only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
+    slot = slot_words(dtype, vector(axes, dtype, arithmetic, taps, wide), taps, pitch)
+    return (False,) if wide or only_shrinks or not slot else (False, True)
 
 
 def has_table(axis: Axis) -> bool:

@@ -183,11 +183,17 @@ do. Instructions an output of features-bicubic float16: 25.3 in runs of 16 rows,
 than 8 waves of blocks at (16,64,256,256). Fewer where the launch would not fill a large GPU. Predicted, not measured.
 """
 
-STREAMED = False
-"""kernels/few_taps.cu: whether vectors are stored as what nobody reads again. A guess until a device has been asked: a next
-kernel mostly does read what this one wrote, from L2 where it fits."""
+STREAMED_BYTES = 1 << 25
+"""kernels/few_taps.cu: bytes of out beyond which vectors are stored as what nobody reads again."""
 
-AHEAD = True
+SLOTTED = True
+STAGES, STAGES_BYTES = 4, 48 << 10
+"""kernels/few_taps.cu: rows on their way to shared memory."""
+
+RUN_THREADS = 128
+"""kernels/few_taps.cu: threads of a block."""
+
+AHEAD = False
 
 BAND_THREADS = (64, 128, 256)
 """Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
@@ -201,7 +207,7 @@ BAND_COLUMNS = 8
 Counted, float32, lanczos 1/2: 124 instructions an output; before rows were copied ahead 129, with 4 columns 153.
 """
 
-BAND_INTEGERS = 4
+BAND_INTEGERS = 2
 """kernels/band_integer.cu: elements of out of a thread, at most; half as many in 3-D and where sums are doubles.
 
 Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elements and rows of a group, 256 threads:
@@ -230,12 +236,16 @@ bilinear antialias 1/2 (4 taps) 48 85.
 BAND_SPLIT_ROWS = 8
 """kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device."""
 
-BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 1, 4
+BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, {1: 8, 2: 4}, 4
 """kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
 
 Fewer where the launch would not fill a large GPU. Counted: at 1/2 two groups of 4 rows share a quarter of their source
 for linear, half of it for lanczos; 8 of them read 1.03 and 1.16 times the source, where each alone would 1.25 and 2.25.
 """
+
+BAND_TALL = 24
+
+BAND_TAPS = {"float16": 8, "bfloat16": 8, "float32": 8}
 
 BAND_CHANNELS = 64
 """kernels/band.cu: channels of a tile, at most: 128 bytes of float16."""

@@ -31,12 +31,14 @@
 #include "elements.cuh"
 #include "coordinates.cuh"
 #include "arithmetic.cuh"
+#include "ahead.cuh"
 #if CS_ARITHMETIC == CS_COPY
 #include "pixel.cuh"
 #endif
 
 constexpr int V = CS_VECTOR;
-constexpr bool AHEAD = CS_AHEAD;
+constexpr bool AHEAD = CS_AHEAD && !CS_SLOT;
+constexpr int SLOT = CS_SLOT, STAGES = CS_SLOT ? CS_STAGES : 1;  // words of a row of a thread, rows on their way
 constexpr int PIXELS = CS_WIDE ? 1 : V;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
 #if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
@@ -49,7 +51,6 @@ struct alignas(V * sizeof(Element)) Vector {
     Element e[V];
 };
 
-#if CS_STREAMED
 template <int Bytes>
 struct Word;
 template <>
@@ -72,7 +73,6 @@ template <>
 struct Word<16> {
     typedef uint4 Type;
 };
-#endif
 
 // A sum of N products; N is 1 for copies and for a missing axis, which have no weights.
 template <int N>
@@ -226,15 +226,15 @@ __device__ Sum sum_of(const Sum (&depths)[N], const Window<N>& window, int bits)
     return column.sum(window, Column<N>::given(window, bits), bits);
 }
 
-// CS_STREAMED: what is written leaves the caches first, for nobody here reads it again.
-__device__ inline void put(Vector* to, const Vector& y) {
-#if CS_STREAMED
-    typename Word<sizeof(Vector)>::Type word;
-    memcpy(&word, &y, sizeof word);
-    __stcs((decltype(&word))to, word);
-#else
-    *to = y;
-#endif
+// streamed: what is written leaves the caches first, for they hold too little of it for whoever reads it.
+__device__ inline void put(Vector* to, const Vector& y, bool streamed) {
+    if (streamed) {
+        typename Word<sizeof(Vector)>::Type word;
+        memcpy(&word, &y, sizeof word);
+        __stcs((decltype(&word))to, word);
+    } else {
+        *to = y;
+    }
 }
 
 // A thread's elements of a row: where they lie in out, and what they read of a source row.
@@ -246,6 +246,7 @@ struct Elements {
     Index out, apart;         // bytes: the first, and from one to the next
     Index begin, pitch;       // bytes in a source row: of the first pixel of all, and from pixel to pixel
     unsigned from[PIXELS];    // bytes behind it: of the first pixel of each window
+    Index words;              // CS_SLOT: of 4 bytes, from `begin` to the end of the last window
     Weights<TAPS_W> w[PIXELS];
 
     __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
@@ -274,8 +275,14 @@ struct Elements {
             at[c] = left * pitch + channel * Index(g.inner.source_stride) * Index(sizeof(Element));
             begin = c == 0 || at[c] < begin ? at[c] : begin;
         }
+        if (CS_SLOT) begin &= ~3;
+        Index last = 0;
 #pragma unroll
-        for (int c = 0; c < PIXELS; ++c) from[c] = unsigned(at[c] - begin);
+        for (int c = 0; c < PIXELS; ++c) {
+            from[c] = unsigned(at[c] - begin);
+            last = Index(from[c]) > last ? Index(from[c]) : last;
+        }
+        words = (last + (TAPS_W - 1) * pitch + Index(sizeof(Element)) + 3) / 4;
     }
 
     // The pixel of element c along W, and its place in `inner`.
@@ -300,6 +307,13 @@ struct Elements {
 #endif
             }
         }
+    }
+
+    // The words of a source row that hold its windows, on their way to a slot.
+    __device__ void copy(const Element* __restrict__ row, unsigned* slot) const {
+#pragma unroll
+        for (int i = 0; i < SLOT; ++i)
+            if (i < words) copy_ahead(slot + i, (const unsigned*)row + i);
     }
 
     // These, filtered along W.
@@ -366,7 +380,7 @@ struct Elements {
     __device__ void store(Element* __restrict__ row, const Sum (&sums)[V]) const {
         const Vector y = packed_together(sums);
         if (packed) {
-            put((Vector*)row, y);
+            put((Vector*)row, y, g.streamed);
             return;
         }
 #pragma unroll
@@ -394,8 +408,28 @@ __device__ inline Index last_row(const Axis& axis, Index i) {
     return window.left + window.count - 1;
 }
 
+// Source rows of a thread on their way to shared memory, where it alone reads them.
+struct Ring {
+    unsigned (*slots)[TAPS_D][SLOT];  // of the thread, CS_THREADS of them from row to row
+    Index next, final, at;            // the next row to copy, the last one of all, and the slot of the row to be read
+
+    __device__ unsigned* slot(int d) const { return slots[at * CS_THREADS][d]; }
+    __device__ void copy(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
+        if (next <= final) {
+#pragma unroll
+            for (int d = 0; d < TAPS_D; ++d) mine.copy(moved(moved(x, next * stride), depths[d]), slot(d));
+        }
+        ++next;
+        commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
+        at = at + 1 < STAGES ? at + 1 : 0;
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
+#if CS_SLOT
+    __shared__ unsigned slots[STAGES * CS_THREADS][TAPS_D][SLOT];
+#endif
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
     const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
@@ -422,24 +456,44 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
 #endif
             Column<TAPS_H> held[HELD][V] = {};
             Vector ahead[TAPS_D][TAPS_W];
-            Index newest = -1, coming = -1;  // source rows: the last in `held`, and the one in `ahead`
-            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
             const Index final = last_row(axis_h, height.end - 1);
+#if CS_SLOT
+            Ring ring = {slots + threadIdx.x, first_row(axis_h, height.begin), final, 0};
+            wait_for_copies<0>();
+#pragma unroll 1
+            for (int s = 0; s < STAGES; ++s) ring.copy(mine, x, row_stride, depths);
+#endif
+            Index newest = -1;  // source row, the last in `held`
+#if !CS_SLOT
+            Index coming = -1;  // the one in `ahead`
+#endif
+            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
-                const Index last = window_h.left + window_h.count - 1, following = r + 1 < height.end ? first_row(axis_h, r + 1) : 0;
+                const Index last = window_h.left + window_h.count - 1;
                 newest = newest < window_h.left - 1 ? window_h.left - 1 : newest;  // no window has the rows between
 #pragma unroll 1
                 while (newest < last) {
                     ++newest;
                     const Element* const row = moved(x, (long long)newest * row_stride);
+#if CS_SLOT
+                    wait_for_copies<STAGES - 1>();
+#pragma unroll
+                    for (int d = 0; d < TAPS_D; ++d) mine.read((const Element*)ring.slot(d), ahead[d]);
+#else
                     if (coming != newest) mine.read(row, depths, ahead);
+#endif
                     Sum sums[HELD][V];
                     mine.filter(row, depths, window_d, ahead, sums);
-                    // The row after it is on its way while rows of out are computed; no later one needs those that are skipped.
-                    coming = newest < last || following <= newest ? newest + 1 : following;
-                    if (AHEAD && coming <= final) mine.read(moved(row, (long long)(coming - newest) * row_stride), depths, ahead);
-                    else coming = -1;
+#if CS_SLOT
+                    ring.copy(mine, x, row_stride, depths);
+#endif
+#if !CS_SLOT
+                    if (AHEAD && g.ahead && newest < final) {  // the next one is on its way while rows of out are computed
+                        coming = newest + 1;
+                        mine.read(moved(row, row_stride), depths, ahead);
+                    }
+#endif
 #pragma unroll
                     for (int d = 0; d < HELD; ++d)
 #pragma unroll

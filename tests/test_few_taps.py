@@ -68,9 +68,11 @@ def calls() -> Iterator[Call]:
             if taps > 1 and (row.arithmetic == "copy" or taps > _launch.most_taps(axes, row.arithmetic)):
                 continue
             pitches = _launch.pitches(dtype, taps)
-            gathered = [(pitch, 3, width) for pitch in pitches for width in (32, 31, 8)]
-            for pitch, channels, width in ((None, 16, 7), *gathered):
-                shape, size = (2, channels, *(5, 4)[: axes - 1], 15), (*(11, 9)[: axes - 1], width)
+            sizes = ((15, 32), (15, 31), (15, 8), (16, 32))  # in the last a row is so many words of 4 bytes
+            gathered = [(pitch, 3, *each) for pitch in pitches for each in sizes]
+            gathered += [(1, 3, 16, 32)] if taps == 1 else []
+            for pitch, channels, n_in, width in ((None, 16, 15, 7), *gathered):
+                shape, size = (2, channels, *(5, 4)[: axes - 1], n_in), (*(11, 9)[: axes - 1], width)
                 if mode == "lanczos" and width < 15:
                     continue  # more taps
                 x = cases.values(rng, shape, dtype)
@@ -82,7 +84,7 @@ def calls() -> Iterator[Call]:
                 launches.poison(out)
                 parts = dtype.startswith("complex") and taps > 1  # of which each is resampled, side by side
                 wide = pitch is None or (dtype == "complex128" and parts)
-                known = 0 if wide or parts else pitch or 0
+                known = 0 if wide or parts or taps == 1 else pitch or 0
                 yield Call(taps, wide, known, x, out, {"size": size, "mode": mode, "antialias": mode == "lanczos"})
 
 
@@ -108,12 +110,12 @@ def means() -> Iterator[Call]:
                 (16, True, True, 7, 0),
                 *((5, True, True, width, 0) for width in (16, 7)),
                 *((3, True, True, width, 3) for width in (16, 7)),
-                *((3, False, out_last, width, 1) for out_last, width in ((True, 16), (False, 7))),
+                *((3, False, out_last, width, 1) for out_last, width in ((True, 16), (False, 7), (False, 16))),
             ):
                 size = (*(3, 2)[: axes - 1], width)
                 shrunk = [(taps - 1) * n - n // 2 for n in size]
-                grown = width * 2 // 3
-                for spatial in (shrunk, [*shrunk[:-1], grown]) if taps <= (grown if axes > 1 else 2) else (shrunk,):
+                grown = [n for n in (width * 3 // 4, width * 2 // 3) if taps <= (n if axes > 1 else 2)]
+                for spatial in (shrunk, *([*shrunk[:-1], n] for n in grown)):
                     x = np.moveaxis(cases.values(rng, (2, *spatial, channels), "uint8"), -1, 1)
                     out = np.moveaxis(np.zeros((2, *size, channels), np.uint8), -1, 1)
                     x, out = x if last else x.copy(), out if out_last else out.copy()
@@ -160,11 +162,12 @@ def test_every_instance(kernels: HostKernels) -> None:
             check(call, call.arguments["mode"])
     for kernel, made_with in _launch.instances():
         if kernel == "few_taps":
-            shrinks = dict(made_with)["CS_ARITHMETIC"] == "4" and made_with[0] == ("CS_AXES", "1")  # means of many taps
-            assert (made_with, True) in seen or (shrinks and int(dict(made_with)["CS_TAPS"]) > 2)
-            assert (
-                (made_with, False) in seen or dict(made_with)["CS_WIDE"] == "1" or dict(made_with)["CS_VECTOR"] == "1"
-            )
+            defines = dict(made_with)
+            staged, wide = defines["CS_SLOT"] != "0", defines["CS_WIDE"] == "1"
+            if staged:
+                assert (made_with, True) in seen
+            if not staged:
+                assert (made_with, wide) in seen or defines["CS_VECTOR"] == "1"
 
 
 def test_sanitizers_and_races(kernels: HostKernels) -> None:
@@ -192,7 +195,7 @@ def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, mon
 
 
 def test_streamed_stores_write_the_same(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variant that a sweep on a device tries, of every width of a vector."""
+    """As results that are larger than caches are stored, vectors of every width."""
     found = {}
     for call in everything():
         made, _tables = call.launch()
@@ -205,14 +208,13 @@ def test_streamed_stores_write_the_same(kernels: HostKernels, monkeypatch: pytes
         made, _tables = call.launch()
         launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
         expected[width] = call.out.tobytes()
-    monkeypatch.setattr(_launch, "STREAMED", True)
-    wanted = {launches.name(made.kernel, made.defines) for made, _tables in (call.launch() for call in found.values())}
-    streamed = launches.build_all(keep=wanted.__contains__)
+        assert not made.geometry["share"]["streamed"][0]
+    monkeypatch.setattr(_launch, "STREAMED_BYTES", 0)
     for width, call in found.items():
         made, _tables = call.launch()
-        assert ("CS_STREAMED", "1") in made.defines
+        assert made.geometry["share"]["streamed"][0]
         launches.poison(call.out)
-        launches.execute(streamed, made, call.x.ctypes.data, call.out.ctypes.data)
+        launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
         assert call.out.tobytes() == expected[width]
 
 

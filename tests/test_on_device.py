@@ -63,11 +63,11 @@ def parts(out: Path) -> dict[str, str]:
     return {name: part["status"] for name, part in content["parts"].items()}
 
 
-@pytest.mark.parametrize("arguments", [(), ("tests",), ("test", "x"), ("tests", "x", "y")])
+@pytest.mark.parametrize("arguments", [(), ("tests",), ("test", "x"), ("tests+bent", "x"), ("tests", "x", "y")])
 def test_wrong_usage_is_said(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = call(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert "usage: bench/on_device.sh [-h] STAGE OUT" in done.stderr
+    assert "usage: bench/on_device.sh [-h] [--seconds SECONDS] STAGE [STAGE ...] OUT" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -105,7 +105,7 @@ def test_tests_and_bench(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = call("tests", out)
     assert done.returncode == 1
-    assert parts(out) == dict.fromkeys(("tests/doctests", "tests/gpu"), "passed without a GPU")
+    assert parts(out) == dict.fromkeys(("tests/doctests", "tests/gpu", "tests/workloads"), "passed without a GPU")
     assert "GPU tests (no CUDA device: " in (out / "report.txt").read_text()
 
     done = call("bench", out, PYTEST_ADDOPTS="-k tiny-float32")
@@ -188,7 +188,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_a_stage_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_device, "STAGE_SECONDS", 0)
+    monkeypatch.setattr(on_device, "SECONDS", 0)
     monkeypatch.setitem(on_device.STAGES, "tests", lambda _: [Part("late", 9, ("true",))])
     assert on_device.main(["tests", str(tmp_path)]) == 1
     assert parts(tmp_path) == {"tests/late": "not reached"}
