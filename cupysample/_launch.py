@@ -18,7 +18,6 @@ from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
-    AHEAD,
     BAND_CHANNELS,
     BAND_COLUMNS,
     BAND_DEPTHS,
@@ -40,7 +39,6 @@ from cupysample._tuning import (
     RUN_DEPTHS,
     RUN_ROWS,
     RUN_THREADS,
-    SLOTTED,
     STAGES,
     STAGES_BYTES,
     STREAMED_BYTES,
@@ -85,7 +83,7 @@ _AXIS = np.dtype(
 )
 
 
-_SHARE = np.dtype([(name, "i8") for name in ("packed", "ahead", "streamed", "pixels", "channels", "rows", "splits")])
+_SHARE = np.dtype([(name, "i8") for name in ("packed", "streamed", "pixels", "channels", "rows", "splits")])
 
 
 @cache
@@ -179,7 +177,6 @@ class Share(NamedTuple):
     """How threads share the work; see the kernels."""
 
     packed: bool = False
-    ahead: bool = False
     streamed: bool = False
     pixels: int = 1
     channels: int = 1
@@ -262,38 +259,21 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= _indices():
         return None
-    waves = across * rows * depths // RESIDENT_THREADS
-    run_rows = _between(waves, 1, min(rows, RUN_ROWS))
-    run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
-    grid = _grid(-(-across // RUN_THREADS), -(-rows // run_rows), -(-depths // run_depths))
-    packed, skips = wide or _is_packed(plan, view, elements), _skips_rows(plan)
+    packed = wide or _is_packed(plan, view, elements)
     pitch = 0 if wide else _pitch(plan, view, taps)
-    slot = slot_words(view.dtype, elements, taps, pitch)
-    staged = SLOTTED and packed and not wide and not skips and 0 < _words(plan, view, elements, taps) <= slot
+    staged = packed and not wide and _fits_slots(plan, view, elements, taps, pitch)
+    waves = across * rows * depths // RESIDENT_THREADS
+    run_rows = _between(waves, 1, min(rows, RUN_ROWS[staged]))
+    run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
     defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, staged)
     return Made(
         "few_taps",
         defines,
-        grid,
+        _grid(-(-across // RUN_THREADS), -(-rows // run_rows), -(-depths // run_depths)),
         RUN_THREADS,
-        Share(
-            packed=packed,
-            ahead=not skips,
-            streamed=view.outputs * view.itemsize > STREAMED_BYTES,
-        ),
+        Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
         (taps,) * (len(plan.axes) - 1) + (-taps,),
     )
-
-
-def _skips_rows(plan: Plan) -> bool:
-    """Whether some source rows between windows are in none."""
-    if len(plan.axes) == 1:
-        return False
-    axis = plan.axes[-2]
-    if plan.arithmetic == "copy":
-        return axis.n_in > axis.n_out
-    taps = axis.taps()
-    return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
 def _planes(view: View) -> tuple[int, int, int]:
@@ -336,7 +316,8 @@ def vector(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> int
     """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
     if arithmetic == "copy":
         return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
-    held = taps * (8 if DTYPES[dtype].accumulate == "float64" else 4) * (2 if axes > 2 else 1)
+    depths = 1 if axes < 3 else taps if arithmetic == "float" else 2
+    held = taps * depths * (8 if DTYPES[dtype].accumulate == "float64" else 4)
     elements = min(VECTOR_BYTES // _itemsize(dtype), HELD_BYTES // held)
     least, most = GATHERED_ELEMENTS.get(arithmetic, (1, elements)) if not wide and axes < 3 else (1, elements)
     return _between(elements, least, most)
@@ -357,30 +338,47 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
 
 
 def slot_words(dtype: str, elements: int, taps: int, pitch: int) -> int:
-    """Words of 4 bytes that hold the windows of a thread's neighbours in rows that do not shrink; odd, for banks; 0: none."""
-    itemsize = int(dtype[4:]) // 8 if dtype.startswith("bits") else _itemsize(dtype)
+    """Words of 4 bytes that hold the windows of a thread's neighbours in rows that do not shrink; odd, for banks.
+
+    0 where the kernel reads its windows from where they are: of more than 4 bytes an element, of pixels no distance of which
+    is known, and of 8 taps of uint8, for want of registers.
+    """
+    itemsize = int(dtype.removeprefix("bits")) // 8 if dtype.startswith("bits") else _itemsize(dtype)
     if itemsize > 4 or (taps > 1 and pitch == 0) or (taps == 8 and itemsize == 1):
         return 0
     pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
     return ((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1
 
 
-def _words(plan: Plan, view: View, elements: int, taps: int) -> int:
-    """Words that hold what a thread reads of a row, at most, where words do not reach beyond dense rows; else 0."""
+def _fits_slots(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> bool:
+    """Whether threads may copy rows of the source ahead, word by word: dense rows of whole words, every one of them read."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    slot = slot_words(view.dtype, elements, taps, pitch)
+    dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
+    short = axis.n_out * inner.extent <= TABLE_ROWS  # others would take long to look through
+    if not slot or not dense or not short or view.source_alignment < 4 or axis.n_in > axis.n_out or _skips_rows(plan):
+        return False
     extents = [*(each.extent for each in view.outer), *(each.n_in for each in plan.axes[:-1])]
     rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
-    strides = [each.source_stride for each, n in rows if n > 1]
-    dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
-    in_words = [n * view.itemsize % 4 for n in (axis.n_in * inner.extent, *strides)]
-    if not dense or any(in_words) or view.source_alignment < 4 or axis.n_in > axis.n_out:
-        return 0
+    steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
+    if any(step * view.itemsize % 4 for step in steps):
+        return False
     pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, elements), inner.extent)
-    left = np.minimum(axis.taps().left, axis.n_in - taps)[pixel] if taps > 1 else axis.taps().left[pixel]
-    first = left * inner.extent + channel
+    first = np.minimum(axis.taps().left, axis.n_in - taps)[pixel] * inner.extent + channel
     begin = first.min(axis=1) * view.itemsize // 4
-    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * view.itemsize + 3
-    return int((end // 4 - begin).max())
+    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * view.itemsize
+    return int((-(-end // 4) - begin).max()) <= slot
+
+
+def _skips_rows(plan: Plan) -> bool:
+    """Whether some source rows lie between windows, in none."""
+    if len(plan.axes) == 1:
+        return False
+    axis = plan.axes[-2]
+    if plan.arithmetic == "copy":
+        return axis.n_in > axis.n_out
+    taps = axis.taps()
+    return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
 def few_taps_defines(
@@ -396,7 +394,6 @@ def few_taps_defines(
         ("CS_VECTOR", str(elements)),
         ("CS_WIDE", str(int(wide))),
         ("CS_PITCH", str(pitch)),
-        ("CS_AHEAD", str(int(AHEAD))),
         ("CS_SLOT", str(slot)),
         ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if staged else 1)),
         ("CS_THREADS", str(RUN_THREADS)),

@@ -159,7 +159,7 @@ MAX_BLOCKS = 1 << 16
 """Blocks of a grid in x; the rest is grid-stride."""
 
 HELD_BYTES = 128
-GATHERED_ELEMENTS = {"fixed": (8, 16), "mean": (1, 8), "integer": (1, 8)}
+GATHERED_ELEMENTS = {"fixed": (4, 16), "mean": (1, 8), "integer": (1, 8)}
 """kernels/few_taps.cu: bytes of sums of a window that a thread holds; and of uint8, least and most elements that it gathers, for
 of fixed point it holds bytes, and divides means; and of int8.
 
@@ -168,32 +168,46 @@ Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, n
     taps                       2            4            8
     float32 gathered, wide     4: 72, 4: 54   4: 93, 4: 64    4: 128, 4: 106
     float16 gathered, wide     8: 92, 8: 56   8: 128, 8: 88   4: 128, 4: 96
-    uint8   gathered           16: 128        8: 115          8: 127
+    uint8   gathered           16: 128        8: 115          4: 100
 
-Twice as many bytes spill, and so do 16 elements of 4 taps of uint8 (80 bytes), 16 means and 16 of int8 of 2 taps (16 bytes for
-sm_120).
+Twice as many bytes spill, and so do 16 means and 16 of int8 of 2 taps (16 bytes for sm_120).
 Counted, instructions an output: features-bicubic float16 26.4 with 4 elements a thread, 21.9 with 8; photo-bicubic uint8 77, 71.
+Measured, H100, 2026-11-27, microseconds, 128 bytes and 64: gradient of volume 348 307 float32, 298 269 float16, hence half as
+many for 4 taps of 3-D; volume float16 197 222.
 """
 
-RUN_ROWS, RUN_DEPTHS = 32, 8
-"""kernels/few_taps.cu: rows and depths that a thread walks through, at most.
+RUN_ROWS, RUN_DEPTHS = {True: 32, False: 16}, 8
+"""kernels/few_taps.cu: rows, by whether they are copied ahead, and depths that a thread walks through, at most.
 
-Counted: at 2x a run of 32 rows reads 17 source rows where 16 would do, 19 for cubic; a run of 8 depths 5 planes where 4 would
-do. Instructions an output of features-bicubic float16: 25.3 in runs of 16 rows, 21.9 of 32; longer runs would leave fewer
-than 8 waves of blocks at (16,64,256,256). Fewer where the launch would not fill a large GPU. Predicted, not measured.
+Fewer where the launch would not fill a large GPU. Counted: at 2x a run of 32 rows reads 17 source rows where 16 would do, 19
+for cubic; a run of 8 depths 5 planes where 4 would do. Instructions an output of features-bicubic float16: 25.3 in runs of 16
+rows, 21.9 of 32. Measured, H100, 2026-11-27, microseconds of rows that are not copied ahead, in runs of 32 and 16 with blocks
+of 256 threads, of 16 and 8 with 128: photo float16 342 311 308 326, uint8 224 209 205 213, float32 440 454 423 434;
+features-bicubic float16 channels_last 354 379 318 364; features float16 channels_last 254 253 250 251.
 """
 
 STREAMED_BYTES = 1 << 25
-"""kernels/few_taps.cu: bytes of out beyond which vectors are stored as what nobody reads again."""
+"""kernels/few_taps.cu: bytes of out beyond which vectors are stored as what nobody reads again: two thirds of an H100's L2.
 
-SLOTTED = True
+Measured on one, 2026-11-27, microseconds, all stored otherwise and all so: volume float32 317 262; features uint8 242 217;
+features-bicubic float32 736 694, float16 445 438; features float32 528 520; photo float32 backward 410 397; pyramid float32,
+whose out is 33 MB, 37.3 38.1; decoder, 67 MB, 65.4 63.6.
+"""
+
 STAGES, STAGES_BYTES = 4, 48 << 10
-"""kernels/few_taps.cu: rows on their way to shared memory."""
+"""kernels/few_taps.cu: rows on their way to shared memory, and bytes of that, at most. Not swept.
+
+Measured, H100, 2026-11-27, microseconds, without (runs of 32 rows, blocks of 256 threads) and with 4: features float32 527 488,
+float16 347 254, uint8 242 190; features-nearest uint8 166 125; features-bicubic float32 735 560, float16 445 376, uint8 380 317;
+volume float32 362 273, float16 206 168; photo float16 backward 271 194.
+"""
 
 RUN_THREADS = 128
-"""kernels/few_taps.cu: threads of a block."""
+"""kernels/few_taps.cu: threads of a block. Smaller ones leave less of the device idle at the end.
 
-AHEAD = False
+Measured, H100, 2026-11-27, microseconds of runs of 16 rows that are not copied ahead, 256, 128 and 64 threads: photo float16 311
+308 309; features float32 545 507 510, float16 387 330 322; features-bicubic float16 channels_last 379 318 312.
+"""
 
 BAND_THREADS = (64, 128, 256)
 """Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
@@ -202,9 +216,11 @@ shortest rows one element.
 """
 
 BAND_COLUMNS = 8
-"""kernels/band.cu: columns of a thread of a large block, half as many of doubles: 32 sums in registers, 36 KiB of a block's.
+"""kernels/band.cu: columns of a thread of a large block, a quarter as many of doubles: 32 sums in registers, 36 KiB of a block's.
 
-Counted, float32, lanczos 1/2: 124 instructions an output; before rows were copied ahead 129, with 4 columns 153.
+Counted, float32, lanczos 1/2, in runs of 8 groups: 124 instructions an output; before rows were copied ahead 129, with 4
+columns 153. Measured,
+H100, 2026-11-27, microseconds with 8 and 4: lanczos 460 564, photo-quarter 357 357, thumbnail 462 381.
 """
 
 BAND_INTEGERS = 2
@@ -214,14 +230,16 @@ Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elem
 
     4 and 4: 307 137     4 and 8: 266 116, spills     2 and 4: 337 158     2 and 8: 297 135
 
-128 threads of more registers, 4 and 4: 293 131.
+128 threads of more registers, 4 and 4: 293 131. Measured, H100, 2026-11-27, microseconds with 8 rows, 4 elements and 2:
+photo-quarter 277 277, thumbnail 270 248.
 """
 
 BAND_FILLED = 0.8
-"""Share of the columns of its threads that a row fills, at least, where band.cu gets what few_taps.cu would gather: rows of 5
-to 8 taps that shrink, of 16 bits.
+"""Share of the columns of its threads that a row fills, at least, where band.cu gets what few_taps.cu would gather: rows of
+``BAND_TAPS`` that shrink.
 
-Counted for sm_90, instructions an output at 1/2, few_taps.cu and band.cu; the budget is 73 in float16, 146 in float32:
+Counted for sm_90 in runs of 8 groups, before rows were copied ahead (5 % more of float16 since), instructions an output at 1/2,
+few_taps.cu and band.cu; the budget is 73 in float16, 146 in float32:
 
     width                       256     320     512     640     1024    1920    2048    3840
     filled                      0.50    0.62    1.00    0.62    0.50    0.94    1.00    0.94
@@ -240,12 +258,26 @@ BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, {1: 8, 2: 4}, 4
 """kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
 
 Fewer where the launch would not fill a large GPU. Counted: at 1/2 two groups of 4 rows share a quarter of their source
-for linear, half of it for lanczos; 8 of them read 1.03 and 1.16 times the source, where each alone would 1.25 and 2.25.
+for linear, half of it for lanczos; 8 of them read 1.03 and 1.16 times the source, where each alone would 1.25 and 2.25. But
+what all blocks together hold between two groups is more than an H100's L2 where an element has 4 bytes: of photo-quarter float32
+1.25 times the source came from memory, of thumbnail 1.70. Groups by the bytes of an element; measured there, 2026-11-27,
+microseconds in 1, 2 and 8 groups: photo-quarter float32 357 485 476, float16 216 222 224, uint8 277 274 272; lanczos float32 460
+575 658, float16 401 385 384; gradient of features-bicubic float16 444 406 390. Rows of integers, 4, 6 and 8: photo-quarter uint8
+325 286 276, thumbnail 306 273 269; of floats, 2 and 4: photo-quarter float32 394 357, lanczos 661 460.
 """
 
 BAND_TALL = 24
+"""kernels/band.cu: rows of a window, at least, of which fewer columns are read at a time, so that L2 holds them for the group
+below: thumbnail float32, windows of 39 rows, 462 us with 2048 columns, 381 with 1024; 16 rows 357, 357; 12 rows 460, 564 (H100,
+2026-11-27)."""
 
-BAND_TAPS = {"float16": 8, "bfloat16": 8, "float32": 8}
+BAND_TAPS = {"float16": 4, "bfloat16": 4, "float32": 8}
+"""Taps, at least, of rows that band.cu may have from few_taps.cu.
+
+Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo-bicubic float32, 8 taps, 627 454. Predicted: 4 taps
+of float16, photo and the gradient of features, which take few_taps.cu 300 and 356 us, and band.cu 215 and 270 at the pace of its
+8 taps, which the instructions set: 311 us for 100 of them an output, 392 for 95 (BAND_FILLED has those of 4 taps).
+"""
 
 BAND_CHANNELS = 64
 """kernels/band.cu: channels of a tile, at most: 128 bytes of float16."""

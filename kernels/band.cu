@@ -28,7 +28,7 @@
 //             measured on an H100, 2026-11-27: 684, 473 us, where a copy of as many bytes takes 330, 280; a third of what it
 //             can issue, its warps waiting for two rows on their way in registers, which every group begins anew
 //           4 rows on their way in shared memory, 4 of float32 and 8 of float16; 80 registers, so 3 large blocks and not 2:
-//             124, 305; not yet measured
+//             124, 305 in runs of 8 groups; of one group each 194, 438, and faster: 461, 361 us (BAND_GROUPS says why)
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"

@@ -11,22 +11,31 @@
 //           packed: its elements are neighbours in memory, stored as one vector; else they lie as far apart as the row has
 //           threads, so that neighbouring threads read and write neighbours
 //           CS_WIDE: packed, and neighbours in `inner`, hence of one pixel, and read as one vector too
+//           CS_SLOT: packed, and its windows lie in a few words of a row that it copies to shared memory, STAGES rows before
+//           they are filtered; what a copy of its own brings, a thread reads without a barrier
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
 //           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
 //           packed: rows of out are dense, of a multiple of CS_VECTOR elements and aligned to it
 //           CS_WIDE: so are the `inner` elements of a pixel, in source and out
 //           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
+//           CS_SLOT: rows of the source are dense, of a multiple of 4 bytes and aligned to it; the windows of V neighbours lie
+//           in CS_SLOT words; no row lies between two windows. blockDim.x = CS_THREADS
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
-// VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9; not yet measured on a device
+// VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9
 //           1 rolling rows, weights [tap][row], places outside of a window selected away: 32.0, 51.3 float32; 24.9, 54.4 float16
 //           2 a row of a table in one load, addresses in bytes, stale rows cleared once: 20.6, 30.9 float32; 17.2, 33.9 float16;
 //             uint8 21.4, 35.0
 //           3 one address for a window, a select for none of its taps; twice the elements a thread and twice the rows a run;
 //             fixed point by two products an instruction along H: 17.0, 23.5 float32; 14.9, 21.9 float16; 14.7, 21.3 uint8;
 //             with the rows that runs read twice, which the counts before leave out
+//             share of a copy's bandwidth at (16,64,256,256), H100, 2026-11-27: 84, 60 % float32; 64, 50 % float16; 46, 29 %
+//             uint8; a third of what it can issue, its warps waiting for each row of the source
+//           4 rows on their way to shared memory, blocks of 128 threads, large results stored as what caches need not keep:
+//             90, 79 % float32; 87, 59 % float16; 58, 35 % uint8
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
-//           pairs together for every row: 16.5, 23.9 uint8
+//           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
+//           gain, for NVRTC has the loop wait for all loads at its end, and spills
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -37,8 +46,6 @@
 #endif
 
 constexpr int V = CS_VECTOR;
-constexpr bool AHEAD = CS_AHEAD && !CS_SLOT;
-constexpr int SLOT = CS_SLOT, STAGES = CS_SLOT ? CS_STAGES : 1;  // words of a row of a thread, rows on their way
 constexpr int PIXELS = CS_WIDE ? 1 : V;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
 #if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
@@ -293,11 +300,12 @@ struct Elements {
         return i;
     }
 
-    // The windows of a source row, as they lie in memory.
-    __device__ void read(const Element* __restrict__ row, Vector (&x)[TAPS_W]) const {
+    // A source row, filtered along W: `from_here` is where its windows are read.
+    __device__ void filter(const Element* windows, const Element* __restrict__ row, Sum (&sums)[V]) const {
+        Vector x[TAPS_W];
 #pragma unroll
         for (int c = 0; c < PIXELS; ++c) {
-            const Element* from_here = moved(row, from[c]);
+            const Element* from_here = moved(windows, from[c]);
 #pragma unroll
             for (int k = 0; k < TAPS_W; ++k, from_here = moved(from_here, pitch)) {
 #if CS_WIDE
@@ -307,17 +315,6 @@ struct Elements {
 #endif
             }
         }
-    }
-
-    // The words of a source row that hold its windows, on their way to a slot.
-    __device__ void copy(const Element* __restrict__ row, unsigned* slot) const {
-#pragma unroll
-        for (int i = 0; i < SLOT; ++i)
-            if (i < words) copy_ahead(slot + i, (const unsigned*)row + i);
-    }
-
-    // These, filtered along W.
-    __device__ void filter(const Element* __restrict__ row, const Vector (&x)[TAPS_W], Sum (&sums)[V]) const {
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             Sum pixels[TAPS_W];
@@ -354,18 +351,13 @@ struct Elements {
     }
 #endif
 
-    // A source row at each depth of the window.
-    __device__ void read(const Element* __restrict__ row, const long long (&depths)[TAPS_D], Vector (&x)[TAPS_D][TAPS_W]) const {
-#pragma unroll
-        for (int d = 0; d < TAPS_D; ++d) read(moved(row, depths[d]), x[d]);
-    }
-
-    // These, filtered along W; floats along D too.
-    __device__ void filter(const Element* __restrict__ row, const long long (&depths)[TAPS_D], const Window<TAPS_D>& window,
-                           const Vector (&x)[TAPS_D][TAPS_W], Sum (&sums)[HELD][V]) const {
+    // A source row at each depth of the window, filtered along W; floats along D too.
+    template <typename At>
+    __device__ void filter(const At& windows, const Element* __restrict__ row, const long long (&depths)[TAPS_D],
+                           const Window<TAPS_D>& window, Sum (&sums)[HELD][V]) const {
         Sum filtered[TAPS_D][V];
 #pragma unroll
-        for (int d = 0; d < TAPS_D; ++d) filter(moved(row, depths[d]), x[d], filtered[d]);
+        for (int d = 0; d < TAPS_D; ++d) filter(windows(d), moved(row, depths[d]), filtered[d]);
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             Sum column[TAPS_D];
@@ -408,27 +400,45 @@ __device__ inline Index last_row(const Axis& axis, Index i) {
     return window.left + window.count - 1;
 }
 
-// Source rows of a thread on their way to shared memory, where it alone reads them.
+#if CS_SLOT
+constexpr int STAGES = CS_STAGES;
+typedef unsigned Slot[CS_SLOT];
+
+// A thread's parts of source rows, on their way to shared memory, where it alone reads them: STAGES rows at a time.
 struct Ring {
-    unsigned (*slots)[TAPS_D][SLOT];  // of the thread, CS_THREADS of them from row to row
-    Index next, final, at;            // the next row to copy, the last one of all, and the slot of the row to be read
+    Slot (*slots)[TAPS_D];  // of the thread, CS_THREADS of them from row to row
+    Index next, last, at;   // the row to be copied next, the last one of all, and the slot of the row to be read
 
     __device__ unsigned* slot(int d) const { return slots[at * CS_THREADS][d]; }
     __device__ void copy(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
-        if (next <= final) {
+        if (next <= last) {
 #pragma unroll
-            for (int d = 0; d < TAPS_D; ++d) mine.copy(moved(moved(x, next * stride), depths[d]), slot(d));
+            for (int d = 0; d < TAPS_D; ++d) {
+                const unsigned* from = (const unsigned*)moved(moved(x, next * stride), depths[d]);
+#pragma unroll
+                for (int i = 0; i < CS_SLOT; ++i)
+                    if (i < mine.words) copy_ahead(slot(d) + i, from + i);
+            }
+            ++next;
         }
-        ++next;
         commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
         at = at + 1 < STAGES ? at + 1 : 0;
     }
 };
+#endif
 
-extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
+// Threads that a multiprocessor holds at least, in 2-D: 384 where 128 registers a thread would spill on some architecture.
+#if CS_SLOT && CS_TYPE == CS_UINT8 && __CUDA_ARCH__ != 900
+constexpr int AT_LEAST = 384;
+#else
+constexpr int AT_LEAST = CS_TAPS == 8 && sizeof(Element) == 2 && !CS_WIDE && !CS_PITCH ? 384 : 512;
+#endif
+constexpr int RESIDENT = CS_AXES == 2 ? AT_LEAST : CS_THREADS;
+
+extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
 #if CS_SLOT
-    __shared__ unsigned slots[STAGES * CS_THREADS][TAPS_D][SLOT];
+    __shared__ Slot slots[STAGES * CS_THREADS][TAPS_D];
 #endif
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
@@ -437,7 +447,8 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
     const Run height(Index(rows.extent), gridDim.y, blockIdx.y);
     const Run depth(CS_AXES > 2 ? Index(axis_d.n_out) : 1, gridDim.z, blockIdx.z);
     const Index elements = Index(axis.n_out) * Index(g.inner.extent), threads = (elements + V - 1) / V;
-    const unsigned total = unsigned(threads) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
+    const unsigned all = unsigned(threads) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
+    const unsigned total = height.begin < height.end ? all : 0;  // more blocks than runs
 
     for (unsigned t = blockIdx.x * blockDim.x + threadIdx.x; t < total; t += gridDim.x * blockDim.x) {
         const unsigned plane = t / unsigned(threads), outer = plane / unsigned(planes.extent);
@@ -455,18 +466,12 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
             window_d.share();
 #endif
             Column<TAPS_H> held[HELD][V] = {};
-            Vector ahead[TAPS_D][TAPS_W];
-            const Index final = last_row(axis_h, height.end - 1);
 #if CS_SLOT
-            Ring ring = {slots + threadIdx.x, first_row(axis_h, height.begin), final, 0};
-            wait_for_copies<0>();
+            Ring ring = {slots + threadIdx.x, first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
 #pragma unroll 1
             for (int s = 0; s < STAGES; ++s) ring.copy(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
-#if !CS_SLOT
-            Index coming = -1;  // the one in `ahead`
-#endif
             Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
@@ -476,23 +481,13 @@ extern "C" __global__ void __launch_bounds__(256, CS_AXES == 2 ? 2 : 1)
                 while (newest < last) {
                     ++newest;
                     const Element* const row = moved(x, (long long)newest * row_stride);
+                    Sum sums[HELD][V];
 #if CS_SLOT
                     wait_for_copies<STAGES - 1>();
-#pragma unroll
-                    for (int d = 0; d < TAPS_D; ++d) mine.read((const Element*)ring.slot(d), ahead[d]);
-#else
-                    if (coming != newest) mine.read(row, depths, ahead);
-#endif
-                    Sum sums[HELD][V];
-                    mine.filter(row, depths, window_d, ahead, sums);
-#if CS_SLOT
+                    mine.filter([&](int d) { return (const Element*)ring.slot(d); }, row, depths, window_d, sums);
                     ring.copy(mine, x, row_stride, depths);
-#endif
-#if !CS_SLOT
-                    if (AHEAD && g.ahead && newest < final) {  // the next one is on its way while rows of out are computed
-                        coming = newest + 1;
-                        mine.read(moved(row, row_stride), depths, ahead);
-                    }
+#else
+                    mine.filter([&](int d) { return moved(row, depths[d]); }, row, depths, window_d, sums);
 #endif
 #pragma unroll
                     for (int d = 0; d < HELD; ++d)

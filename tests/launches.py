@@ -23,9 +23,6 @@ from cupysample._taps import Axis
 from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
 from tests.host.kernels import placed
 
-GRIDS_SHRUNK_TO = 7
-"""Blocks of a grid on the host where a test wants the grid-stride loop to turn."""
-
 
 def name(kernel: str, defines: Defines) -> str:
     """One name for each instance."""
