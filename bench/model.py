@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.record import Record
 from bench.sass import Instruction, Loop, Sass, sass
 from bench.workloads import WORKLOADS, Workload, numpy_dtype
 from cupysample import _arrays, _interpolate, _launch
@@ -231,8 +232,10 @@ def table(predictions: list[Prediction]) -> str:
         "budget",
         "us",
         "of copy",
+        "measured",
         "limit",
     ]
+    measured = fractions_measured()
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for p in predictions:
         cells = [
@@ -244,10 +247,22 @@ def table(predictions: list[Prediction]) -> str:
             f"{p.budget:.0f}",
             f"{p.time_us:.0f}",
             f"{p.copy_fraction:.0%}",
+            measured.get(p.workload.key, ""),
             p.limit,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def fractions_measured() -> dict[tuple[str, ...], str]:
+    """Of a copy's bandwidth, in the newest committed results of an H100; with * where an earlier kernel was measured."""
+    newest = max((Path(__file__).parent / "results").glob("h100-*.json"))
+    rows = Record(newest).read()["rows"]
+    return {
+        (row["workload"], row["dtype"], row["layout"], row["direction"]): f"{row['copy_fraction']:.0%}"
+        + " *" * ("commit" in row)
+        for row in rows
+    }
 
 
 def predictions() -> list[Prediction]:

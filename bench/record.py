@@ -1,7 +1,8 @@
 """The file of results: one JSON, written anew after every change, so that what is measured is never lost.
 
 {"device", "driver", "versions", "commit", "copy_gbps",
- "rows":  [{"workload", "dtype", "layout", "direction", "time_us", "host_us", "gbps", "copy_fraction", "ratio"}],
+ "rows":  [{"workload", "dtype", "layout", "direction", "time_us", "host_us", "gbps", "copy_fraction", "ratio",
+            "commit": where it is not the file's}],
  "sweep": [{"workload", "dtype", "layout", "constants", "time_us", "same_bits"}],
  "cpu":   [{"workload", "dtype", "layout", "direction", "threads", "time_us", "ratio", "spread"}],
  "parts": {"tests/…": {"status", "seconds", "summary"}}}

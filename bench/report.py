@@ -29,8 +29,10 @@ def tables(results: dict[str, Any], date: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     text = (
         f"{results['device']}, {date}; {results['driver']}; {versions}; commit {results['commit'][:12]}. "
-        f"A copy moves {results['copy_gbps']:.0f} GB/s in the same run. Ratios are the other's time over ours.\n"
+        f"A copy moves {results['copy_gbps']:.0f} GB/s in the same run. Ratios are the other's time over ours."
     )
+    earlier = sorted({row["commit"][:12] for row in results["rows"] if "commit" in row})
+    text += f" Rows with * are of an earlier commit, {', '.join(earlier)}.\n" if earlier else "\n"
     peers = sorted({peer for row in results["rows"] for peer in row["ratio"]} - {"torch"})
     for direction in ("forward", "backward"):
         rows = [row for row in results["rows"] if row["direction"] == direction]
@@ -50,7 +52,7 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
         f"{row['workload']} {size}",
         row["dtype"],
         row["layout"],
-        f"{row['time_us']:.1f}",
+        f"{row['time_us']:.1f}{' *' * ('commit' in row)}",
         f"{row['gbps']:.0f}",
         of_copy,
         *ratios,
