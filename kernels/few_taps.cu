@@ -300,7 +300,7 @@ struct Elements {
         return i;
     }
 
-    // A source row, filtered along W: `from_here` is where its windows are read.
+    // A source row, filtered along W; `windows`: where it is read, there or in a slot.
     __device__ void filter(const Element* windows, const Element* __restrict__ row, Sum (&sums)[V]) const {
         Vector x[TAPS_W];
 #pragma unroll
