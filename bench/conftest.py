@@ -11,7 +11,7 @@ import pytest
 from bench import machines
 from bench.machines import Machine
 from bench.peers import PEERS
-from bench.record import Record
+from bench.record import Record, key_of
 from bench.workloads import Workload
 
 
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     path = config.getoption("--results")
     rows = Record(path).read().get("rows", []) if path else []
-    done = {(row["workload"], row["dtype"], row["layout"], row["direction"]) for row in rows}
+    done = {key_of(row) for row in rows}
     for item in list(items):
         if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
             continue

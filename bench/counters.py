@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machines
-from bench.record import Record
+from bench.record import KEY, Record
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS
 
@@ -68,7 +68,7 @@ def rows(text: str) -> list[dict[str, Any]]:
     named = []
     for workload, launch in zip(WORKLOADS, launches, strict=True):
         values = {name: launch.get(metric, "") for name, metric in METRICS.items()}
-        row: dict[str, Any] = dict(zip(("workload", "dtype", "layout", "direction"), workload.key, strict=True))
+        row: dict[str, Any] = dict(zip(KEY, workload.key, strict=True))
         named.append(row | {name: float(value.replace(",", "")) for name, value in values.items() if value})
     return named
 

@@ -47,9 +47,6 @@ class Machine(Protocol):
     def poison(self, x: Any, value: int) -> None:
         """Fill an array without gaps with one byte."""
 
-    def differing(self, x: Any, y: Any) -> int:
-        """How many elements of two arrays have other bits, compared where they are."""
-
     def wait(self) -> None:
         """Wait for the device."""
 
@@ -104,9 +101,6 @@ class Cpu:
 
     def poison(self, x: Any, value: int) -> None:
         ctypes.memset(x.ctypes.data, value, x.nbytes)
-
-    def differing(self, x: Any, y: Any) -> int:
-        return differing(x, y)
 
     def wait(self) -> None:
         pass
@@ -163,9 +157,6 @@ class Gpu:
     def poison(self, x: Any, value: int) -> None:
         x.data.memset(value, x.nbytes)
 
-    def differing(self, x: Any, y: Any) -> int:
-        return differing(x, y)
-
     def wait(self) -> None:
         self.cupy.cuda.get_current_stream().synchronize()
 
@@ -203,7 +194,7 @@ def interleaved(calls: list[Call], rounds: int, measure: Callable[[Call], float]
 
 
 def differing(x: Any, y: Any) -> int:
-    """How many elements of two arrays of a dtype have other bits."""
+    """How many elements of two arrays of a dtype have other bits, compared where they are."""
     bits = f"u{x.itemsize}"
     return int((x.view(bits) != y.view(bits)).sum())
 

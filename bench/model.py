@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.record import Record
+from bench.record import Record, key_of
 from bench.sass import Instruction, Loop, Sass, sass
 from bench.workloads import WORKLOADS, Workload, numpy_dtype
 from cupysample import _arrays, _interpolate, _launch
@@ -258,11 +258,7 @@ def fractions_measured() -> dict[tuple[str, ...], str]:
     """Of a copy's bandwidth, in the newest committed results of an H100; with * where an earlier kernel was measured."""
     newest = max((Path(__file__).parent / "results").glob("h100-*.json"))
     rows = Record(newest).read()["rows"]
-    return {
-        (row["workload"], row["dtype"], row["layout"], row["direction"]): f"{row['copy_fraction']:.0%}"
-        + " *" * ("commit" in row)
-        for row in rows
-    }
+    return {key_of(row): f"{row['copy_fraction']:.0%}" + " *" * ("commit" in row) for row in rows}
 
 
 def predictions() -> list[Prediction]:

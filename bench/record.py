@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 FACTS = ("device", "driver", "versions", "commit")
+KEY = ("workload", "dtype", "layout", "direction")
+"""What tells a row from the others; ``Workload.key`` has the same."""
+
+
+def key_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """The key of a row."""
+    return tuple(row[name] for name in KEY)
 
 
 class Record:

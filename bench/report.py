@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.record import Record
+from bench.record import Record, key_of
 from bench.workloads import AVERAGED
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
@@ -87,11 +87,10 @@ def cpu_table(results: dict[str, Any], date: str) -> str:
 
 def cpu_pairs(rows: list[Row]) -> list[list[Row]]:
     """The rows with one thread, each with that of two."""
-    keys = ("workload", "dtype", "layout", "direction")
-    ordered = {tuple(row[key] for key in keys): [row] for row in rows if row["threads"] == 1}
+    ordered = {key_of(row): [row] for row in rows if row["threads"] == 1}
     for row in rows:
         if row["threads"] == 2:
-            ordered[tuple(row[key] for key in keys)].append(row)
+            ordered[key_of(row)].append(row)
     return list(ordered.values())
 
 
@@ -111,7 +110,7 @@ def cpu_picture(results: dict[str, Any], date: str) -> Image.Image:
         draw.text((at(ratio) - 8, image.height - LINE + 2), f"{ratio:g}x", "#666666", font)
     for n, pair in enumerate(pairs):
         y = (n + 2) * LINE
-        name = " ".join(str(pair[0][key]) for key in ("workload", "dtype", "layout", "direction"))
+        name = " ".join(key_of(pair[0]))
         draw.text((8, y), name, "black", font)
         for row, color, top in zip(pair, ("#3b7dd8", "#7fb069"), (3, 10), strict=False):
             ends = sorted((at(1), at(row["ratio"]["torch"])))
@@ -137,7 +136,7 @@ def picture(results: dict[str, Any], date: str) -> Image.Image:
         draw.text((x - 12, image.height - LINE + 2), f"{percent} %", "#666666", font)
     for n, row in enumerate(rows):
         y = (n + 2) * LINE
-        name = " ".join(str(row[key]) for key in ("workload", "dtype", "layout", "direction"))
+        name = " ".join(key_of(row))
         draw.text((8, y), name, "black", font)
         end = LEFT + span * min(row["copy_fraction"], 1.1)
         draw.rectangle((LEFT, y + 3, end, y + LINE - 5), "#3b7dd8")

@@ -17,8 +17,8 @@ from typing import Any
 
 from bench import machines
 from bench.compiling import compile_all
-from bench.machines import Call, Cpu, Machine
-from bench.record import Record
+from bench.machines import Call, Cpu, Machine, differing
+from bench.record import KEY, Record, key_of
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
 from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums
@@ -103,18 +103,12 @@ def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Itera
     if not isinstance(machine, Cpu):
         wanted = distinct(call, wanted)
     for constants in wanted:
-        row: dict[str, Any] = {
-            "workload": workload.name,
-            "dtype": workload.dtype,
-            "layout": workload.layout,
-            "direction": workload.direction,
-            "constants": constants,
-        }
+        row: dict[str, Any] = dict(zip(KEY, workload.key, strict=True)) | {"constants": constants}
         try:
             with replaced(constants):
                 machine.poison(out, 0xFF)
                 call()
-                row["same_bits"] = machine.differing(out, reference) == 0
+                row["same_bits"] = differing(out, reference) == 0
                 (time_us,) = machine.times([call], machine.rounds)
                 row["time_us"] = round(time_us, 2)
         except Exception as error:  # a block too large for a kernel's registers, say
@@ -126,7 +120,7 @@ def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
     """The constants that make other launches than those before; their kernels are compiled."""
     instances: set[tuple[str, _kernels.Defines]] = set()
     launches: dict[Any, Constants] = {}
-    compiler, failed = _kernels.function, list(wanted)
+    compiler = _kernels.function
 
     def none(kernel: str, defines: _kernels.Defines, device: int) -> Any:  # noqa: ARG001
         instances.add((kernel, defines))
@@ -135,31 +129,28 @@ def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
     _kernels.function = none
     try:
         for constants in ({}, *wanted):
-            with replaced(constants), suppress(Exception):  # which the row shall say
+            key: Any = json.dumps(constants)  # of those that fail, which their rows shall say
+            with replaced(constants), suppress(Exception):
                 call()
                 made = next(reversed(_cuda._launches.values())).launch
-                launches.setdefault((*made[:-1], made.geometry.tobytes()), constants)
-                failed = [other for other in failed if other != constants]
+                key = (*made[:-1], made.geometry.tobytes())
+            launches.setdefault(key, constants)
     finally:
         _kernels.function = compiler
     with suppress(RuntimeError):  # likewise
         compile_all(instances)
-    return [constants for constants in wanted if constants in (*launches.values(), *failed)]
+    return [constants for constants in wanted if constants in launches.values()]
 
 
 def winners(measured: list[dict[str, Any]]) -> list[tuple[float, Constants]]:
     """(how many times as fast as tuned, constants), best first: the geometric mean over the workloads that have both."""
-    tuned = {_workload(row): row["time_us"] for row in measured if not row["constants"] and "time_us" in row}
+    tuned = {key_of(row): row["time_us"] for row in measured if not row["constants"] and "time_us" in row}
     gains: dict[str, list[float]] = {}
     for row in measured:
-        if row["constants"] and "time_us" in row and row["same_bits"] and _workload(row) in tuned:
-            gains.setdefault(json.dumps(row["constants"]), []).append(tuned[_workload(row)] / row["time_us"])
+        if row["constants"] and "time_us" in row and row["same_bits"] and key_of(row) in tuned:
+            gains.setdefault(json.dumps(row["constants"]), []).append(tuned[key_of(row)] / row["time_us"])
     means = [(geometric_mean(each), json.loads(constants)) for constants, each in gains.items()]
     return sorted(means, key=lambda pair: -pair[0])
-
-
-def _workload(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("workload", "dtype", "layout", "direction"))
 
 
 def main(path: Path) -> None:
@@ -169,9 +160,7 @@ def main(path: Path) -> None:
     for workload in WORKLOADS:
         if workload.name not in SWEPT:
             continue
-        done = [
-            json.dumps(row["constants"]) for row in record.read().get("sweep", []) if _workload(row) == workload.key
-        ]
+        done = [json.dumps(row["constants"]) for row in record.read().get("sweep", []) if key_of(row) == workload.key]
         wanted = [constants for constants in grid(machine) if json.dumps(constants) not in done]
         for row in rows(workload, machine, wanted) if wanted else ():
             record.append("sweep", row)

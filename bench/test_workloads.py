@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import cupysample
-from bench.machines import Call, Machine, host_time
+from bench.machines import Call, Machine, differing, host_time
 from bench.peers import PEERS, peers
 from bench.record import Record
 from bench.workloads import WORKLOADS, Workload
@@ -87,7 +87,7 @@ def written(machine: Machine, call: Call, out: Any) -> None:
     first = out.copy(order="K")
     machine.poison(out, 0x55)
     call()
-    assert machine.differing(first, out) == 0, "elements are not written"
+    assert differing(first, out) == 0, "elements are not written"
 
 
 def check(workload: Workload, machine: Machine, x: Any, out: Any) -> None:

@@ -458,7 +458,7 @@ def band(plan: Plan, view: View) -> Made | None:
         return None
     separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
     shapes = band_shapes(view.dtype, plan.arithmetic)
-    if len(plan.axes) > 1 and int(plan.axes[-2].taps().count.max()) >= BAND_TALL:
+    if _window_rows(plan) >= BAND_TALL:
         shapes = shapes[:3]
     threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
@@ -509,8 +509,13 @@ def _band_elements(axes: int, dtype: str) -> int:
 
 def _splits(plan: Plan, most: int) -> list[int]:
     """In how many parts a block may sum the rows of a group, each some rows long."""
-    taps = int(plan.axes[-2].taps().count.max()) if len(plan.axes) > 1 else 1
+    taps = _window_rows(plan)
     return [splits for splits in (1, 2, 4, 8) if splits == 1 or splits <= min(most, taps // BAND_SPLIT_ROWS)]
+
+
+def _window_rows(plan: Plan) -> int:
+    """Rows of the longest window along H; 1 in 1-D."""
+    return int(plan.axes[-2].taps().count.max()) if len(plan.axes) > 1 else 1
 
 
 def band_shapes(dtype: str, arithmetic: str) -> list[tuple[int, int]]:
