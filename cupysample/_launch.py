@@ -18,11 +18,13 @@ from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
 from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
+    ALONE,
     BAND_CHANNELS,
     BAND_COLUMNS,
     BAND_DEPTHS,
     BAND_FILLED,
     BAND_GROUPS,
+    BAND_GROUPS_BYTES,
     BAND_INTEGER_ROWS,
     BAND_INTEGERS,
     BAND_ROWS,
@@ -33,11 +35,16 @@ from cupysample._tuning import (
     BLOCK,
     FILLING_BLOCKS,
     GATHERED_ELEMENTS,
+    GROWTHS,
     HELD_BYTES,
     MAX_BLOCKS,
+    MULTIPROCESSORS,
+    RESIDENT_BANDS,
     RESIDENT_THREADS,
+    RUN_BLOCKS,
     RUN_DEPTHS,
     RUN_ROWS,
+    RUN_START,
     RUN_THREADS,
     STAGES,
     STAGES_BYTES,
@@ -54,6 +61,8 @@ FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
 PLAIN, PAIRS = 0, 1
 """Kinds of tables. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``; negative, ``Neighbours``."""
+PAIRED, GROWN = 16, 32
+"""Of a kind of ``Neighbours``: weights of fixed point are pairs; and for each of the growth, where they are too."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
 MEAN_PIXELS = 1 << 24
@@ -261,19 +270,39 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         return None
     packed = wide or _is_packed(plan, view, elements)
     pitch = 0 if wide else _pitch(plan, view, taps)
-    staged = packed and not wide and _fits_slots(plan, view, elements, taps, pitch)
-    waves = across * rows * depths // RESIDENT_THREADS
-    run_rows = _between(waves, 1, min(rows, RUN_ROWS[staged]))
-    run_depths = _between(waves // run_rows, 1, RUN_DEPTHS)
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, staged)
+    slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch, packed)
+    blocks = -(-across // RUN_THREADS)
+    longest = RUN_ROWS["wide" if wide else "copied" if slot.units else "gathered"][len(plan.axes)][taps]
+    if slot.units:
+        runs, run_depths = _runs(blocks * depths, rows, longest, taps, view), 1
+    else:
+        waves = across * rows * depths // RESIDENT_THREADS
+        run_rows = _between(waves, 1, min(rows, longest))
+        runs, run_depths = -(-rows // run_rows), _between(waves // run_rows, 1, RUN_DEPTHS)
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
     return Made(
         "few_taps",
         defines,
-        _grid(-(-across // RUN_THREADS), -(-rows // run_rows), -(-depths // run_depths)),
+        _grid(blocks, runs, -(-depths // run_depths)),
         RUN_THREADS,
         Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
-        (taps,) * (len(plan.axes) - 1) + (-taps,),
+        (taps,) * (len(plan.axes) - 1) + (-(taps + GROWN * slot.growth + PAIRED * slot.windows),),
     )
+
+
+def _runs(blocks: int, rows: int, longest: int, taps: int, view: View) -> int:
+    """In how many runs the rows take least time, if so many blocks share each, all of which begin at about the same time.
+
+    A multiprocessor's blocks slow each other down; one that is alone takes ``ALONE`` of their time.
+    """
+    resident = MULTIPROCESSORS * RUN_BLOCKS[len(view.axes)][taps][view.itemsize]
+
+    def time(runs: int) -> float:
+        full, rest = divmod(blocks * runs, resident)
+        return (full + (max(ALONE, rest / resident) if rest else 0)) * (-(-rows // runs) + RUN_START[taps])
+
+    least = -(-rows // longest)
+    return min(range(least, min(rows, least + 2 * MULTIPROCESSORS) + 1), key=time)
 
 
 def _planes(view: View) -> tuple[int, int, int]:
@@ -337,37 +366,85 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
     return stride if plan.axes[-1].n_in > 1 and stride in pitches(view.dtype, taps) else 0
 
 
-def slot_words(dtype: str, elements: int, taps: int, pitch: int) -> int:
-    """Words of 4 bytes that hold the windows of a thread's neighbours in rows that do not shrink; odd, for banks.
+class Slot(NamedTuple):
+    """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu."""
 
-    0 where the kernel reads its windows from where they are: of more than 4 bytes an element, of pixels no distance of which
-    is known, and of 8 taps of uint8, for want of registers.
+    units: int = 0
+    unit: int = 4
+    growth: int = 0
+    windows: bool = False
+
+
+NO_SLOT = Slot()
+"""Windows are read where they are."""
+
+
+def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
+    """The slots for the windows of a thread's neighbours in rows that do not shrink, and for those of any bytes; the best first.
+
+    None for more than 4 bytes an element, and for pixels no distance of which is known.
     """
     itemsize = int(dtype.removeprefix("bits")) // 8 if dtype.startswith("bits") else _itemsize(dtype)
-    if itemsize > 4 or (taps > 1 and pitch == 0) or (taps == 8 and itemsize == 1):
-        return 0
-    pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
-    return ((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1
+    if itemsize > 4 or (taps > 1 and pitch == 0):
+        return
+    for growth in GROWTHS if pitch < 2 and arithmetic in ("float", "fixed", "copy") else ():
+        step, before = (
+            elements // growth * itemsize,
+            taps // 2 * itemsize,
+        )  # bytes, from thread to thread and before the first
+        if elements % growth == 0 and step % 4 == 0:
+            unit = max(4, math.gcd(step, before, VECTOR_BYTES))
+            pixels = (elements - 1 + (growth // 2 if taps > 1 else 0)) // growth + taps
+            yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, growth)
+    if taps < 8 or itemsize > 1:  # those would take too many registers
+        pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
+        yield Slot(((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1)  # odd, for banks
+    if arithmetic == "fixed" and pitch == 1 and taps > 2:  # two at a time would take too many registers
+        yield Slot(elements * ((taps + 3) // 4 + 1), windows=True)
 
 
-def _fits_slots(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> bool:
-    """Whether threads may copy rows of the source ahead, word by word: dense rows of whole words, every one of them read."""
+def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int, packed: bool) -> Slot:
+    """The first slot whose units threads may copy ahead: rows of the source are dense, of whole units, and all are read."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
-    slot = slot_words(view.dtype, elements, taps, pitch)
     dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
     short = axis.n_out * inner.extent <= TABLE_ROWS  # others would take long to look through
-    if not slot or not dense or not short or view.source_alignment < 4 or axis.n_in > axis.n_out or _skips_rows(plan):
-        return False
+    if not dense or not short or _skips_rows(plan):
+        return NO_SLOT
     extents = [*(each.extent for each in view.outer), *(each.n_in for each in plan.axes[:-1])]
     rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
     steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
-    if any(step * view.itemsize % 4 for step in steps):
-        return False
+    aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
+    neighbours = packed and axis.n_in <= axis.n_out
+    for slot in slots(view.dtype, plan.arithmetic, elements, taps, pitch):
+        if aligned % slot.unit == 0 and (
+            slot.windows or (neighbours and _has_windows(slot, axis, inner, elements, taps, view))
+        ):
+            whole = not slot.windows or (inner.extent == 1 and axis.n_in >= slot.units // elements * 4)
+            return slot if whole else NO_SLOT
+    return NO_SLOT
+
+
+def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, view: View) -> bool:
+    """Whether the slot of every thread holds its windows."""
+    left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
+    if slot.growth:
+        begin = grown(axis.n_out, taps, slot.growth)
+        behind = left + count - begin - taps
+        hangs = behind > 0  # with weight 0, where all do that may: before the middle of the first pixel
+        clamped = np.arange(axis.n_out) < slot.growth // 2
+        zero = weight is None or not weight[hangs, count[hangs] - 1].any()
+        alike = (left >= begin).all() and (behind <= 1).all() and zero and (not hangs.any() or (hangs == clamped).all())
+        return inner.extent == 1 and bool(alike)
     pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, elements), inner.extent)
-    first = np.minimum(axis.taps().left, axis.n_in - taps)[pixel] * inner.extent + channel
+    first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
     begin = first.min(axis=1) * view.itemsize // 4
     end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * view.itemsize
-    return int((-(-end // 4) - begin).max()) <= slot
+    return int((-(-end // 4) - begin).max()) <= slot.units
+
+
+def grown(n_out: int, taps: int, growth: int) -> NDArray[np.int64]:
+    """Where windows of so many taps begin if a row has ``growth`` times the pixels of its source: kernels/few_taps.cu."""
+    return (np.arange(n_out) + (growth // 2 if taps > 1 else 0)) // growth - taps // 2
 
 
 def _skips_rows(plan: Plan) -> bool:
@@ -381,21 +458,21 @@ def _skips_rows(plan: Plan) -> bool:
     return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
-def few_taps_defines(
-    axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, staged: bool
-) -> Defines:
+def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
     elements = vector(axes, dtype, arithmetic, taps, wide)
-    slot = slot_words(dtype, elements, taps, pitch) if staged else 0
-    row_bytes = 4 * slot * RUN_THREADS * (taps if axes > 2 else 1)
+    row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
     return (
         *_defines(axes, dtype, arithmetic, "int", 0),
         ("CS_TAPS", str(taps)),
         ("CS_VECTOR", str(elements)),
         ("CS_WIDE", str(int(wide))),
         ("CS_PITCH", str(pitch)),
-        ("CS_SLOT", str(slot)),
-        ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if staged else 1)),
+        ("CS_SLOT", str(slot.units)),
+        ("CS_UNIT", str(slot.unit)),
+        ("CS_GROWTH", str(slot.growth)),
+        ("CS_WINDOWS", str(int(slot.windows))),
+        ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
         ("CS_THREADS", str(RUN_THREADS)),
     )
 
@@ -459,7 +536,7 @@ def band(plan: Plan, view: View) -> Made | None:
     separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
     shapes = band_shapes(view.dtype, plan.arithmetic)
     if _window_rows(plan) >= BAND_TALL:
-        shapes = shapes[:3]
+        shapes = [(t, v) for t, v in shapes if v <= _neighbours(view.dtype, plan.arithmetic)]
     threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
     channels = min(inner.extent, BAND_CHANNELS)
@@ -483,7 +560,7 @@ def band(plan: Plan, view: View) -> Made | None:
     waves = across * rows * depths // FILLING_BLOCKS
     group = _between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
-    run_groups = _between(waves // group, 1, min(groups, BAND_GROUPS.get(view.itemsize, 1)))
+    run_groups = _between(waves // group, 1, min(groups, _band_groups(plan, view, group, columns)))
     run_depths = _between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = _grid(across, -(-groups // run_groups), -(-depths // run_depths))
     defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
@@ -500,6 +577,15 @@ def _band_kernel(arithmetic: str) -> str:
 def _band_rows(arithmetic: str) -> int:
     """Rows of a group, at most."""
     return BAND_ROWS if arithmetic in SEPARABLE else BAND_INTEGER_ROWS
+
+
+def _band_groups(plan: Plan, view: View, rows: int, columns: int) -> int:
+    """Groups that a block walks through, at most: one where L2 would not hold for the next what all blocks have read."""
+    if len(plan.axes) > 2:  # there the next depth comes before it
+        return 1
+    step = -(-plan.axes[-2].n_in // plan.axes[-2].n_out) if len(plan.axes) > 1 else 1
+    read = ((rows - 1) * step + _window_rows(plan)) * columns * RESIDENT_BANDS * view.itemsize
+    return BAND_GROUPS if view.itemsize == 1 or read <= BAND_GROUPS_BYTES else 1
 
 
 def _band_elements(axes: int, dtype: str) -> int:
@@ -524,8 +610,9 @@ def band_shapes(dtype: str, arithmetic: str) -> list[tuple[int, int]]:
     neighbours = _neighbours(dtype, arithmetic)
     if arithmetic not in SEPARABLE:
         return [(short, neighbours), (middle, neighbours)]
+    narrow = [(short, neighbours // 2)] if neighbours == 8 else []
     wider = [(long, BAND_COLUMNS)] if dtype == "float32" else []
-    return [(short, 1), (short, neighbours), (long, neighbours), *wider]
+    return [(short, 1), *narrow, (short, neighbours), (middle, neighbours), (long, neighbours), *wider]
 
 
 def _neighbours(dtype: str, arithmetic: str) -> int:
@@ -549,8 +636,8 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
     """Whether band.cu takes fewer instructions than few_taps.cu: see ``BAND_FILLED``."""
-    gathers = ("CS_WIDE", "0") in made.defines
-    if not gathers or abs(made.tables[0]) < BAND_TAPS.get(view.dtype, _TAPS[-1] + 1):
+    gathers = ("CS_WIDE", "0") in made.defines and len(plan.axes) > 1
+    if not gathers or made.tables[0] < BAND_TAPS.get(view.dtype, _TAPS[-1] + 1):
         return False
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
         return False
@@ -609,8 +696,8 @@ def _instances() -> Iterator[tuple[str, Defines]]:
             for small in (True, False):
                 yield "nearest", nearest_defines(axes, dtype, small)
             for wide in (False, True):
-                for staged in _staged(axes, dtype, "copy", 1, wide, 0):
-                    yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide, 0, staged)
+                for slot in _slots(axes, dtype, "copy", 1, wide, 0):
+                    yield "few_taps", few_taps_defines(axes, dtype, "copy", 1, wide, 0, slot)
         for dtype, arithmetic in computing:
             for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
                 if computed == FORWARD or arithmetic == "float" or (arithmetic != "mean" and not computed):
@@ -618,17 +705,17 @@ def _instances() -> Iterator[tuple[str, Defines]]:
             for taps in _TAPS[1:]:
                 for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
                     if taps <= most_taps(axes, arithmetic):
-                        for staged in _staged(axes, dtype, arithmetic, taps, wide, pitch):
-                            yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, staged)
+                        for slot in _slots(axes, dtype, arithmetic, taps, wide, pitch):
+                            yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot)
             for threads, columns in band_shapes(dtype, arithmetic):
                 for packed in (False,) if arithmetic in SEPARABLE else (False, True):
                     yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
 
 
-def _staged(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[bool, ...]:
+def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:
     only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
-    slot = slot_words(dtype, vector(axes, dtype, arithmetic, taps, wide), taps, pitch)
-    return (False,) if wide or only_shrinks or not slot else (False, True)
+    elements = vector(axes, dtype, arithmetic, taps, wide)
+    return NO_SLOT, *(() if wide or only_shrinks else slots(dtype, arithmetic, elements, taps, pitch))
 
 
 def has_table(axis: Axis) -> bool:
@@ -641,7 +728,7 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
            kernels/band_integer.cu's ``Pairs``; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
-           or of its ``Neighbours``.
+           or of its ``Neighbours``, negative, with ``PAIRED`` and ``GROWN``.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
@@ -650,16 +737,19 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
         weight = _pairs(taps.left, taps.count, weight)
     if kind in (PLAIN, PAIRS):
         return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
-    places = abs(kind)
-    if weight.dtype == np.int32 and kind > 0:  # pairs of fixed point
+    growth, paired, places = abs(kind) // GROWN, abs(kind) & PAIRED, abs(kind) % PAIRED
+    if weight.dtype == np.int32 and (kind > 0 or growth or paired):  # pairs of fixed point
         weight = _short(weight)
     table = np.zeros(axis.n_out, _window_dtype(places, weight.dtype))
     # The place of tap 0: so that the last place is taken, or the first, unless places would end behind the row.
     first = places - taps.count if kind > 0 else np.maximum(taps.left + places - max(axis.n_in, places), 0)
+    if growth:
+        first = taps.left - grown(axis.n_out, places, growth)
+    hangs = first + taps.count > places
     k = np.arange(places) - first[:, None]
     inside = (k >= 0) & (k < taps.count[:, None])
     table["left"] = taps.left - (0 if kind > 0 else first)
-    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places))
+    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places)) + (hangs << places)
     table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
     return (table,)
 

@@ -168,22 +168,59 @@ Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, n
     taps                       2            4            8
     float32 gathered, wide     4: 72, 4: 54   4: 93, 4: 64    4: 128, 4: 106
     float16 gathered, wide     8: 92, 8: 56   8: 128, 8: 88   4: 128, 4: 96
-    uint8   gathered           16: 128        8: 115          4: 100
+    uint8   gathered           16: 128        8: 121          4: 100
+    uint8   that grows, apart  16: 80, -      8: 72, 8: 96    4: -, 4: 96
 
 Twice as many bytes spill, and so do 16 means and 16 of int8 of 2 taps (16 bytes for sm_120).
 Counted, instructions an output: features-bicubic float16 26.4 with 4 elements a thread, 21.9 with 8; photo-bicubic uint8 77, 71.
 Measured, H100, 2026-11-27, microseconds, 128 bytes and 64: gradient of volume 348 307 float32, 298 269 float16, hence half as
-many for 4 taps of 3-D; volume float16 197 222.
+many for 4 taps of 3-D; volume float16 197 222. Of uint8 fixed at 16: features-bicubic, which then holds 16 elements and not 8, 164 149, photo 171 193.
 """
 
-RUN_ROWS, RUN_DEPTHS = {True: 32, False: 16}, 8
-"""kernels/few_taps.cu: rows, by whether they are copied ahead, and depths that a thread walks through, at most.
+RUN_ROWS = {
+    "copied": {1: dict.fromkeys((1, 2, 4, 8), 16), 2: {1: 16, 2: 32, 4: 64, 8: 64}, 3: dict.fromkeys((1, 2, 4), 128)},
+    "gathered": {1: {1: 16, 2: 16, 4: 8, 8: 8}, 2: {1: 16, 2: 16, 4: 16, 8: 32}, 3: dict.fromkeys((1, 2, 4), 16)},
+    "wide": {axes: {1: 16, 2: 16, 4: 32, 8: 32} for axes in (1, 2, 3)},
+}
+RUN_DEPTHS = 8
+"""kernels/few_taps.cu: rows, by how they are read, axes and taps, and depths that a thread walks through, at most.
 
-Fewer where the launch would not fill a large GPU. Counted: at 2x a run of 32 rows reads 17 source rows where 16 would do, 19
-for cubic; a run of 8 depths 5 planes where 4 would do. Instructions an output of features-bicubic float16: 25.3 in runs of 16
-rows, 21.9 of 32. Measured, H100, 2026-11-27, microseconds of rows that are not copied ahead, in runs of 32 and 16 with blocks
-of 256 threads, of 16 and 8 with 128: photo float16 342 311 308 326, uint8 224 209 205 213, float32 440 454 423 434;
-features-bicubic float16 channels_last 354 379 318 364; features float16 channels_last 254 253 250 251.
+What a run begins with (tables, the first rows of all) costs as much as some rows; long ones leave more of the device idle at the
+end. Measured, H100, 2026-11-27, microseconds in runs of 16, 32, 64 and 128 rows:
+
+    copied, 1 tap   features-nearest float32 480 481 484 488, float16 240 241 243 247, uint8 120 122 125 -
+            2       features float32 491 491 491 497, float16 265 251 255 252, uint8 171 141 138 150; gradient of photo float32
+                    368 367 369 377, float16 201 192 194 204
+            4       features-bicubic float32 550 519 525 570, float16 392 317 295 294, uint8 224 177 162 161; superresolution
+                    202 190 187 196
+            3-D     volume float32 252 267 250 240, float16 148 144 136 -
+            1-D     audio 149 152 157 -
+    gathered        photo float32 428 416 - -, uint8 203 220 - -; area-batch float16 210 223 - -; gradient of audio 146 155 - -, in
+                    runs of 8 rows 142; gradient of features-bicubic float32 792 764 - -
+    wide, 2 taps    features float32 473 474 476 486, float16 249 251 250 259
+            4       features-bicubic float16 320 302 306 305; gradient of features float16 267 263 266 -
+
+Depths, where rows are not copied ahead: a run of 8 reads 5 planes where 4 would do. Otherwise one, 2026-11-27: volume float32 240,
+in runs of 3 depths 391.
+"""
+
+RUN_START, RUN_BLOCKS, MULTIPROCESSORS, ALONE = (
+    {1: 2, 2: 5, 4: 8, 8: 10},
+    {
+        1: {taps: {1: 8, 2: 8, 4: 8} for taps in (1, 2, 4, 8)},
+        2: {1: {1: 9, 2: 10, 4: 10}, 2: {1: 6, 2: 5, 4: 7}, 4: {1: 7, 2: 4, 4: 5}, 8: {1: 5, 2: 4, 4: 4}},
+        3: {1: {1: 8, 2: 8, 4: 8}, 2: {1: 5, 2: 4, 4: 5}, 4: {1: 4, 2: 4, 4: 4}},
+    },
+    132,
+    0.4,
+)
+"""kernels/few_taps.cu, rows that are copied ahead: what a run begins with, in rows, by taps; the blocks of a multiprocessor, by axes,
+taps and bytes of an element, as registers of most instances for sm_90 allow; multiprocessors (H100); and the time of a block that
+has one to itself, of that where all are full.
+
+In how many runs a launch takes least time depends on how the last blocks fill the device. Measured, H100, 2026-11-27, microseconds
+in 2, 3, 5 and 10 runs, and what is predicted of the best: pyramid float16 19.5 24.0 23.1 28.9, 1 1.3 1.3 1.9; volume float16
+128 131 136 -, 1 1.0 1.1 -. embedding in 6, 12 and 24 runs 8.7 10.6 13.1, 1 1.7 2.6.
 """
 
 STREAMED_BYTES = 1 << 25
@@ -195,24 +232,37 @@ whose out is 33 MB, 37.3 38.1; decoder, 67 MB, 65.4 63.6.
 """
 
 STAGES, STAGES_BYTES = 4, 48 << 10
-"""kernels/few_taps.cu: rows on their way to shared memory, and bytes of that, at most. Not swept.
+"""kernels/few_taps.cu: rows on their way to shared memory, and bytes of that, at most.
 
 Measured, H100, 2026-11-27, microseconds, without (runs of 32 rows, blocks of 256 threads) and with 4: features float32 527 488,
 float16 347 254, uint8 242 190; features-nearest uint8 166 125; features-bicubic float32 735 560, float16 445 376, uint8 380 317;
-volume float32 362 273, float16 206 168; photo float16 backward 271 194.
+volume float32 362 273, float16 206 168; photo float16 backward 271 194. As they are now, with 2, 3, 4 and 6: features float32 487
+490 492 499, features-bicubic float32 523 517 525 532, float16 295 295 293 298, decoder float16 31.3 30.6 30.4 31.4.
+"""
+
+GROWTHS = (2, 4)
+"""kernels/few_taps.cu: factors by which a row grows that have instances of their own, where a vector has a multiple of so many.
+
+Measured, H100, 2026-11-27, microseconds without and with: features-bicubic float32 564 525, float16 331 295, uint8 250 162; features
+uint8 162 137, float16 259 253, float32 495 491; volume float32 259 249, float16 158 136; superresolution (4) 212 187; pyramid float16
+32.0 28.7; features-nearest uint8 128 122; decoder float16 33.0 30.3.
 """
 
 RUN_THREADS = 128
 """kernels/few_taps.cu: threads of a block. Smaller ones leave less of the device idle at the end.
 
 Measured, H100, 2026-11-27, microseconds of runs of 16 rows that are not copied ahead, 256, 128 and 64 threads: photo float16 311
-308 309; features float32 545 507 510, float16 387 330 322; features-bicubic float16 channels_last 379 318 312.
+308 309; features float32 545 507 510, float16 387 330 322; features-bicubic float16 channels_last 379 318 312. Copied ahead, as they are now: features float16 264 251 250, features-bicubic float16 297 293 292,
+superresolution 214 188 187, decoder float16 30.1 30.4 31.3.
 """
 
 BAND_THREADS = (64, 128, 256)
-"""Threads of a block: of short rows; of long rows of integers, 3 blocks a multiprocessor of 170 registers a thread; of long
-rows of floats, 3 of 80 registers, of doubles and means 2 of 128. Each reads 16 bytes of a row, of floats up to 32, or in the
-shortest rows one element.
+"""Threads of a block: of short rows; of longer rows, and of long ones of integers, 3 blocks a multiprocessor of 170 registers a
+thread; of long rows of floats, 3 of 80 registers, of doubles and means 2 of 128. Each reads 16 bytes of a row, in short ones 8, of
+floats up to 32, or in the shortest one element.
+
+Measured, H100, 2026-11-27, microseconds where 128 threads fill what 256 would not: gradient of features-bicubic float32, by
+few_taps.cu 774, 527; of features float32 521, 477.
 """
 
 BAND_COLUMNS = 8
@@ -254,29 +304,38 @@ bilinear antialias 1/2 (4 taps) 48 85.
 BAND_SPLIT_ROWS = 8
 """kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device."""
 
-BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, {1: 8, 2: 4}, 4
-"""kernels/band.cu: rows of a group, groups and depths that a block walks through, at most.
+BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 8, 4
+BAND_GROUPS_BYTES = 30_000_000
+"""kernels/band.cu: rows of a group, groups and depths that a block walks through, at most; and bytes.
 
 Fewer where the launch would not fill a large GPU. Counted: at 1/2 two groups of 4 rows share a quarter of their source
 for linear, half of it for lanczos; 8 of them read 1.03 and 1.16 times the source, where each alone would 1.25 and 2.25. But
-what all blocks together hold between two groups is more than an H100's L2 where an element has 4 bytes: of photo-quarter float32
-1.25 times the source came from memory, of thumbnail 1.70. Groups by the bytes of an element; measured there, 2026-11-27,
-microseconds in 1, 2 and 8 groups: photo-quarter float32 357 485 476, float16 216 222 224, uint8 277 274 272; lanczos float32 460
-575 658, float16 401 385 384; gradient of features-bicubic float16 444 406 390. Rows of integers, 4, 6 and 8: photo-quarter uint8
-325 286 276, thumbnail 306 273 269; of floats, 2 and 4: photo-quarter float32 394 357, lanczos 661 460.
+what all blocks together hold between two groups may be more than an H100's L2: of photo-quarter float32 1.25 times the source
+came from memory, of thumbnail 1.70. One group where that is more than so many bytes; measured there, 2026-11-27, megabytes, and
+microseconds in 1, 2, 4 and 8 groups:
+
+    gradient of features float16          12   373 333 316 313     float32    16   520 487 479 478
+    gradient of features-bicubic float16  17   441 404 390 387     float32    23   601 562 540 527
+    photo float16                         16   273 249 242 241     float32    32   370 376 379 380
+    photo-bicubic float16                 23   332 314 309 307     float32    45   450 481 486 490
+    lanczos float16                       29   400 384 381 382     float32    58   461 577 647 662
+    photo-quarter float16                 45   216 223 220 223     float32    91   359 486 482 476
+
+Of bytes always 8: photo-quarter uint8 275 262 270 248. In 3-D always one, for the next depth reads it too: gradient of volume
+float32 310 427 454 539, float16 284 284 290 368. Rows of integers, 4, 6 and 8: photo-quarter uint8 325 286 276, thumbnail 306 273
+269; of floats, 2 and 4: photo-quarter float32 392 359, lanczos 656 461.
 """
 
-BAND_TALL = 24
+BAND_TALL = 32
 """kernels/band.cu: rows of a window, at least, of which fewer columns are read at a time, so that L2 holds them for the group
-below: thumbnail float32, windows of 39 rows, 462 us with 2048 columns, 381 with 1024; 16 rows 357, 357; 12 rows 460, 564 (H100,
-2026-11-27)."""
+below. Measured, H100, 2026-11-27, microseconds with 2048 columns and with 1024: thumbnail float32, 39 rows, 461 383; lanczos-quarter,
+24 rows, 438 518; photo-quarter, 16 rows, 359 357; lanczos, 12 rows, 461 563."""
 
-BAND_TAPS = {"float16": 4, "bfloat16": 4, "float32": 8}
-"""Taps, at least, of rows that band.cu may have from few_taps.cu.
+BAND_TAPS = {"float16": 4, "bfloat16": 4, "float32": 4}
+"""Taps, at least, of rows that band.cu may have from few_taps.cu, but in 1-D, where nothing is separated.
 
-Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo-bicubic float32, 8 taps, 627 454. Predicted: 4 taps
-of float16, photo and the gradient of features, which take few_taps.cu 300 and 356 us, and band.cu 215 and 270 at the pace of its
-8 taps, which the instructions set: 311 us for 100 of them an output, 392 for 95 (BAND_FILLED has those of 4 taps).
+Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo float32 428 371, float16 313 242; photo-bicubic float32
+619 450, float16 529 309; gradient of features float32 521 478, float16 381 316; of volume float32 487 310, float16 430 291.
 """
 
 BAND_CHANNELS = 64
@@ -285,8 +344,8 @@ BAND_CHANNELS = 64
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS = 132 * 2048
-"""Threads that a large GPU (H100) holds at a time."""
+RESIDENT_THREADS, RESIDENT_BANDS = 132 * 2048, 132 * 768
+"""Threads that a large GPU (H100) holds at a time, at most, and of kernels/band.cu."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

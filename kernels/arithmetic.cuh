@@ -44,11 +44,10 @@ __device__ inline Sum mean(Sum sum, Sum pixels) {
 }
 #endif
 
-// Rounding after each axis; `bits` are those of its weights.
+// Rounding after each axis; `bits` are those of its weights. What is closed is still to be saturated.
 __device__ inline Sum closing(Sum sum, int bits) {
 #if CS_ARITHMETIC == CS_FIXED
-    sum >>= bits;
-    return sum < 0 ? 0 : sum > 255 ? 255 : sum;
+    return sum >> bits;
 #else
     (void)bits;
     return sum;
@@ -56,10 +55,45 @@ __device__ inline Sum closing(Sum sum, int bits) {
 }
 __device__ inline Sum finish(Sum sum, int bits) {
 #if CS_ARITHMETIC == CS_FIXED
-    sum += 1 << bits >> 1;
-#endif
+    sum = closing(sum + (1 << bits >> 1), bits);
+    return sum < 0 ? 0 : sum > 255 ? 255 : sum;
+#else
     return closing(sum, bits);
+#endif
 }
+
+#if CS_ARITHMETIC == CS_FIXED
+// Two bytes of what is saturated, the low half of a word; the low half of `above` is the other.
+__device__ inline unsigned saturated(Sum low, Sum high, unsigned above) {
+#if __CUDA_ARCH__ >= 720
+    unsigned word;
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(word) : "r"(high), "r"(low), "r"(above));
+    return word;
+#else
+    low = low < 0 ? 0 : low > 255 ? 255 : low;
+    high = high < 0 ? 0 : high > 255 ? 255 : high;
+    return above << 16 | unsigned(high) << 8 | unsigned(low);
+#endif
+}
+
+// A sum and two products more: of 16-bit weights with the low, or the high, bytes of a word.
+__device__ inline Sum add_low(int weights, unsigned bytes, Sum sum) {
+#if __CUDA_ARCH__ >= 610
+    asm("dp2a.lo.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
+    return sum;
+#else
+    return sum + short(weights) * int(bytes & 0xff) + (weights >> 16) * int(bytes >> 8 & 0xff);
+#endif
+}
+__device__ inline Sum add_high(int weights, unsigned bytes, Sum sum) {
+#if __CUDA_ARCH__ >= 610
+    asm("dp2a.hi.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
+    return sum;
+#else
+    return add_low(weights, bytes >> 16, sum);
+#endif
+}
+#endif
 
 // The first product of a sum that closing() rounds: the half is in it already.
 #if CS_ARITHMETIC != CS_COPY

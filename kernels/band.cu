@@ -50,8 +50,11 @@ union Shared {
     Neighbours ahead[STAGES][VECTORS][CS_THREADS];
 };
 
+// Elements of a tile that is taken in parts: one pixel, of BAND_CHANNELS at most.
+constexpr int CARRIED = 64;
+
 // Threads that a multiprocessor holds at least: three large blocks of floats, whose copies take no registers; two else.
-constexpr int RESIDENT = CS_COPIES_AHEAD && CS_THREADS == 256 && sizeof(Sum) == 4 && CS_ARITHMETIC == CS_FLOAT ? 768 : 512;
+constexpr int RESIDENT = CS_COPIES_AHEAD && CS_THREADS >= 128 && sizeof(Sum) == 4 && CS_ARITHMETIC == CS_FLOAT ? 768 : 512;
 
 // Add a row to the sums of a group's rows.
 template <typename Read>
@@ -75,14 +78,16 @@ struct Ahead {
     const Element* row;        // the next to be copied
     long long stride, jump;    // bytes to the next row, and from behind the last one of a depth to the first of the next
     Index rows, left, depths;  // of a depth; and what is left to be copied
-    unsigned slot;             // of the row to be added next, to which the row STAGES behind it goes then
+    Neighbours* slots;         // of the thread, in the first stage
+    unsigned stage;            // of the row to be added next, where the row STAGES behind it goes then
 
-    __device__ void copy(const Columns& mine, Shared& shared) {
+    __device__ Neighbours* slot(int c) const { return slots + (stage * VECTORS + c) * CS_THREADS; }
+    __device__ void copy(const Columns& mine) {
         if (left > 0) {
             const Element* from = row;
 #pragma unroll
             for (int c = 0; c < VECTORS; ++c) {
-                copy_ahead(&shared.ahead[slot][c][threadIdx.x], (const Neighbours*)from);
+                copy_ahead(slot(c), (const Neighbours*)from);
                 from = moved(from, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
             }
             row = moved(row, stride);
@@ -92,29 +97,29 @@ struct Ahead {
             }
         }
         commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
-        slot = (slot + 1) % STAGES;
+        stage = (stage + 1) % STAGES;
     }
-    __device__ void start(const Columns& mine, Shared& shared) {
+    __device__ void start(const Columns& mine) {
         if (mine.count == 0) return;
 #pragma unroll 1
-        for (int s = 0; s < STAGES; ++s) copy(mine, shared);
+        for (int s = 0; s < STAGES; ++s) copy(mine);
     }
-    __device__ void read(const Columns& mine, Shared& shared, Packed& x) {
+    __device__ void read(const Columns& mine, Packed& x) {
         wait_for_copies<STAGES - 1>();
 #pragma unroll
-        for (int c = 0; c < VECTORS; ++c) x.vector[c] = shared.ahead[slot][c][threadIdx.x];
-        copy(mine, shared);
+        for (int c = 0; c < VECTORS; ++c) x.vector[c] = *slot(c);
+        copy(mine);
     }
 };
 
 // Add source rows `begin`, `begin` + `step` … of a chunk.
-__device__ inline void add_vectors(const Columns& mine, Ahead& ahead, Shared& shared, Index begin, Index past, Index step,
+__device__ inline void add_vectors(const Columns& mine, Ahead& ahead, Index begin, Index past, Index step,
                                    const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
     if (mine.count == 0) return;
 #pragma unroll 1
     for (const Rows<Weight>* w = weights + begin; begin < past; begin += step, w += step) {
         Packed x;
-        ahead.read(mine, shared, x);
+        ahead.read(mine, x);
         add(x, *w, sums);
     }
 }
@@ -133,6 +138,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     __shared__ Shared shared;
     __shared__ Rows<Weight> weights[CHUNK];
+    __shared__ Rows<Sum> carried[CARRIED];  // from part to part, each by the thread that has the element
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Walk walk(g);
     const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / splits, whole = lanes * V;
@@ -146,7 +152,6 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
             const Index d_begin = CS_AXES > 2 ? axis_d.left[z] : 0, d_count = CS_AXES > 2 ? axis_d.count[z] : 1;
             for (Index r = walk.begin; r < walk.past; r += Index(g.rows)) {
                 const Walk::Group group = walk.group(g, r);
-                Sum carried[ROWS] = {};  // from part to part: then a tile is one pixel, and a thread has one element of it
                 for (Index part = 0; part < tile.extent || part == 0; part += whole) {
                     if (tile.extent > whole) mine = Columns(g, axis, tile, lane, lanes, part);
                     Sum column[ROWS][V] = {};
@@ -157,8 +162,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     const Index rows = (group.end - group.begin - split + splits - 1) / splits;
                     const long long jump = CS_AXES > 2 ? bytes(axis_d.source_stride) - rows * stride : 0;
                     __syncthreads();  // nobody reads the sums of the part before
-                    Ahead ahead = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count, 0};
-                    if (PACKS && g.packed) ahead.start(mine, shared);
+                    Ahead ahead = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count,
+                                   &shared.ahead[0][0][threadIdx.x], 0};
+                    if (PACKS && g.packed) ahead.start(mine);
                     for (Index d = 0; d < d_count; ++d) {
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
                         for (Index j = group.begin; j < group.end; j += CHUNK) {
@@ -166,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                             __syncthreads();
                             const Index past = at_most(group.end - j, CHUNK);
                             if (PACKS && g.packed)
-                                add_vectors(mine, ahead, shared, split, past, splits, weights, column);
+                                add_vectors(mine, ahead, split, past, splits, weights, column);
                             else
                                 add_elements(mine, moved(row, bytes((j - group.begin) * walk.rows.source_stride)), stride,
                                              split, past, splits, weights, column);
@@ -216,20 +222,18 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                             past = at_most(past, at < whole ? (whole - 1 - at) / width + 1 : 0);
                             at += k * width;
                         }
-                        Sum sums[ROWS];
-#pragma unroll
-                        for (int a = 0; a < ROWS; ++a) sums[a] = carried[a];
+                        Rows<Sum> sums = {};
+                        if (part > 0) sums = carried[e];
                         const Weight* w = row.weights + k * row.rows;
 #pragma unroll 4
                         for (; k < past; ++k, w += row.rows, at += width) {
                             const Weight weight = *w;
                             const Rows<Sum> tap = window[place(at)];
 #pragma unroll
-                            for (int a = 0; a < ROWS; ++a) sums[a] = accumulate(weight, tap.of[a], sums[a]);
+                            for (int a = 0; a < ROWS; ++a) sums.of[a] = accumulate(weight, tap.of[a], sums.of[a]);
                         }
                         if (part + whole < tile.extent) {
-#pragma unroll
-                            for (int a = 0; a < ROWS; ++a) carried[a] = sums[a];
+                            carried[e] = sums;
                             continue;
                         }
                         Element* here = moved(to, bytes(p * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
@@ -237,9 +241,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                         for (int a = 0; a < ROWS; ++a, here = moved(here, bytes(walk.rows.out_stride)))
                             if (a < group.rows) {
 #if CS_MEAN
-                                sums[a] = mean(sums[a], Sum(row.count * pixels[a]));
+                                sums.of[a] = mean(sums.of[a], Sum(row.count * pixels[a]));
 #endif
-                                *here = narrow(sums[a]);
+                                *here = narrow(sums.of[a]);
                             }
                     }
                 }

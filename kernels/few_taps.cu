@@ -11,16 +11,21 @@
 //           packed: its elements are neighbours in memory, stored as one vector; else they lie as far apart as the row has
 //           threads, so that neighbouring threads read and write neighbours
 //           CS_WIDE: packed, and neighbours in `inner`, hence of one pixel, and read as one vector too
-//           CS_SLOT: packed, and its windows lie in a few words of a row that it copies to shared memory, STAGES rows before
+//           CS_SLOT: packed, and its windows lie in a few units of a row that it copies to shared memory, STAGES rows before
 //           they are filtered; what a copy of its own brings, a thread reads without a barrier
+//           CS_GROWTH: so, and the windows of its elements lie alike in every thread: it reads each unit once, and each pixel
+//           of it where that is known when it is compiled
+//           CS_WINDOWS: as CS_SLOT, but its elements may lie anyhow, and each has the words of its window to itself: bytes
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
 //           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
 //           packed: rows of out are dense, of a multiple of CS_VECTOR elements and aligned to it
 //           CS_WIDE: so are the `inner` elements of a pixel, in source and out
 //           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
-//           CS_SLOT: rows of the source are dense, of a multiple of 4 bytes and aligned to it; the windows of V neighbours lie
-//           in CS_SLOT words; no row lies between two windows. blockDim.x = CS_THREADS
+//           CS_SLOT: rows of the source are dense, of a multiple of CS_UNIT bytes and aligned to it; the windows of V neighbours
+//           lie in CS_SLOT units; no row lies between two windows. blockDim.x = CS_THREADS
+//           CS_WINDOWS: fixed point; `inner` is 1, and a row has as many words as a window at least
+//           CS_GROWTH: divides V; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the table's `left`
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
 // VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9
 //           1 rolling rows, weights [tap][row], places outside of a window selected away: 32.0, 51.3 float32; 24.9, 54.4 float16
@@ -81,6 +86,27 @@ struct Word<16> {
     typedef uint4 Type;
 };
 
+#if CS_SLOT
+constexpr int STAGES = CS_STAGES;
+typedef Word<CS_UNIT>::Type Unit;
+// Units of a thread: from one to the next, of a depth, and of a stage of the block. Neighbouring threads' are in different banks.
+constexpr bool ASIDE = CS_GROWTH || CS_WINDOWS;  // whose units are read by the address alone
+constexpr int APART = ASIDE ? CS_THREADS : 1, OF_DEPTH = CS_SLOT * APART, OF_STAGE = CS_SLOT * TAPS_D * CS_THREADS;
+#endif
+#if CS_GROWTH
+// Where windows begin along W: pixels of the source, some of them before the first; and in the first unit that has a part of one.
+constexpr int AHEAD = CS_TAPS > 1 ? CS_GROWTH / 2 : 0, BEHIND = CS_TAPS / 2;
+__device__ constexpr Index begin_of(Index i) { return (i + AHEAD) / CS_GROWTH - BEHIND; }
+constexpr int PIXELS_READ = (V - 1 + AHEAD) / CS_GROWTH + CS_TAPS;
+constexpr int FIRST_READ = (CS_UNIT - BEHIND * int(sizeof(Element)) % CS_UNIT) % CS_UNIT / int(sizeof(Element));
+typedef Unit Read;
+#elif CS_WINDOWS
+constexpr int WORDS = CS_SLOT / V;  // of a window
+typedef Unit Read;
+#else
+typedef Element Read;
+#endif
+
 // A sum of N products; N is 1 for copies and for a missing axis, which have no weights.
 template <int N>
 struct Weights;
@@ -88,7 +114,10 @@ template <>
 struct Weights<1> {
     __device__ Sum sum(const Sum (&x)[1], int) const { return x[0]; }
 };
-#if CS_ARITHMETIC != CS_COPY
+#if CS_ARITHMETIC == CS_COPY
+#define ALONG_W Weights
+#define ROLLING Weights
+#else
 template <int N>
 struct Weights {
     Weight of[N];
@@ -101,24 +130,46 @@ struct Weights {
     }
 };
 
-// A row of the matrix of W in N neighbouring pixels, of which those with a bit in `inside` are its window; the others weigh 0.
-template <int N>
-struct alignas(16) Neighbours {
-    int left, inside;
-    Weights<N> w;
-
-    __device__ static const Neighbours& of(const Axis& axis, Index i) { return ((const Neighbours*)axis.left)[i]; }
-};
-#endif
-
 #if CS_ARITHMETIC == CS_FIXED
+// Weights of 16 bits, of which one instruction multiplies two by bytes that lie side by side.
 template <int N>
 struct Pairs {
-    int of[(N + 1) / 2];  // of 16 bits
+    int of[(N + 1) / 2];
+
+    // The sum of products with the N bytes from `first`, rounded.
+    __device__ Sum sum(const unsigned* words, int first, int bits) const {
+        Sum total = 1 << bits >> 1;
+        words += first / 4;
+        const int odd = first % 2 ? first % 4 : 0;
+#pragma unroll
+        for (int k = 0; k < N; k += 2) {
+            const int byte = odd ? k : first % 4 + k;
+            const unsigned word = odd ? __byte_perm(words[k / 4], words[k / 4 + 1], 0x3210 + 0x1111 * odd) : words[byte / 4];
+            total = byte % 4 ? add_high(of[k / 2], word, total) : add_low(of[k / 2], word, total);
+        }
+        return closing(total, bits);
+    }
 };
 #define ROLLING Pairs
 #else
 #define ROLLING Weights
+#endif
+#if CS_ARITHMETIC == CS_FIXED && (CS_GROWTH || CS_WINDOWS)
+#define ALONG_W Pairs
+#else
+#define ALONG_W Weights
+#endif
+
+// A row of the matrix of W in N neighbouring pixels, of which those with a bit in `inside` are its window; the others weigh 0.
+// Bit N: so is the pixel behind them, with weight 0: the second, where a coordinate was clamped to the first.
+template <int N>
+struct alignas(16) Neighbours {
+    int left, inside;
+    ALONG_W<N> w;
+
+    __device__ static const Neighbours& of(const Axis& axis, Index i) { return ((const Neighbours*)axis.left)[i]; }
+};
+constexpr int PLACES = (1 << TAPS_W) - 1;
 #endif
 
 // A row of the matrix of H or D in the last `count` of N places, as the tables hold it; the weights before are 0.
@@ -155,34 +206,26 @@ struct alignas(16) Window {
 template <int N>
 struct Column {
 #if CS_ARITHMETIC == CS_FIXED
-    // Bytes, of which the last N count; less 128 each, for one instruction adds two products of signed bytes.
+    // Bytes, of which the last N count.
     static constexpr int WORDS = (N + 3) / 4, FIRST = 4 * WORDS - N;
     unsigned words[WORDS];
 
-    __device__ void push(Sum x) {
+    __device__ void push(Sum x) { push(saturated(x, x, 0), 0x4321); }
+    // Two columns: what is saturated in one instruction.
+    __device__ static void push(Column& a, Column& b, Sum x, Sum y) {
+        const unsigned bytes = saturated(x, y, 0);
+        a.push(bytes, 0x4321);
+        b.push(bytes, 0x5321);
+    }
+    __device__ void push(unsigned bytes, int chosen) {
 #pragma unroll
         for (int i = 0; i < WORDS; ++i)
-            words[i] = __byte_perm(words[i], i + 1 < WORDS ? words[i + 1] : unsigned(x ^ 0x80), 0x4321);
+            words[i] = i + 1 < WORDS ? __byte_perm(words[i], words[i + 1], 0x4321) : __byte_perm(words[i], bytes, chosen);
     }
     __device__ void forget(int) {}
 
-    // What a sum begins with: what is to be given back, and what rounds it.
-    __device__ static Sum given(const Window<N>& window, int bits) {
-        Column ones;
-#pragma unroll
-        for (int i = 0; i < WORDS; ++i) ones.words[i] = 0x01010101;
-        return 128 * ones.added(window, 0) + (1 << bits >> 1);
-    }
-    __device__ Sum added(const Window<N>& window, Sum sum) const {
-#pragma unroll
-        for (int k = 0; k < N; k += 2) {
-            const int word = int(words[(FIRST + k) / 4]), pair = window.w.of[k / 2];
-            sum = (FIRST + k) % 4 ? __dp2a_hi(pair, word, sum) : __dp2a_lo(pair, word, sum);
-        }
-        return sum;
-    }
-    __device__ Sum sum(const Window<N>& window, Sum given, int bits) const {
-        return N == 1 ? Sum(words[0] >> 24 ^ 0x80) : closing(added(window, given), bits);
+    __device__ Sum sum(const Window<N>& window, int bits) const {
+        return N == 1 ? Sum(words[0] >> 24) : window.w.sum(words, FIRST, bits);
     }
 #else
     Sum rows[N];
@@ -202,14 +245,29 @@ struct Column {
 #endif
     }
 
-    __device__ static Sum given(const Window<N>&, int) { return {}; }
-    __device__ Sum sum(const Window<N>& window, Sum, int bits) const { return window.w.sum(rows, bits); }
+    __device__ Sum sum(const Window<N>& window, int bits) const { return window.w.sum(rows, bits); }
 #endif
 };
 
+template <int N>
+__device__ void push(Column<N> (&columns)[V], const Sum (&x)[V]) {
+#if CS_ARITHMETIC == CS_FIXED
+#pragma unroll
+    for (int c = 0; c < V; c += 2) Column<N>::push(columns[c], columns[c + 1], x[c], x[c + 1]);
+#else
+#pragma unroll
+    for (int c = 0; c < V; ++c) columns[c].push(x[c]);
+#endif
+}
+
 __device__ inline Vector packed_together(const Sum (&x)[V]) {
     Vector y;
-#if CS_TYPE == CS_UINT8
+#if CS_ARITHMETIC == CS_FIXED
+    unsigned words[V / 4];
+#pragma unroll
+    for (int i = 0; i < V / 4; ++i) words[i] = saturated(x[4 * i], x[4 * i + 1], saturated(x[4 * i + 2], x[4 * i + 3], 0));
+    memcpy(&y, words, sizeof y);
+#elif CS_TYPE == CS_UINT8
     unsigned words[V / 4];  // by permutations of bytes, half as many as shifts and unions
 #pragma unroll
     for (int i = 0; i < V / 4; ++i) {
@@ -230,7 +288,7 @@ __device__ Sum sum_of(const Sum (&depths)[N], const Window<N>& window, int bits)
     Column<N> column = {};
 #pragma unroll
     for (int d = 0; d < N; ++d) column.push(depths[d]);
-    return column.sum(window, Column<N>::given(window, bits), bits);
+    return column.sum(window, bits);
 }
 
 // streamed: what is written leaves the caches first, for they hold too little of it for whoever reads it.
@@ -249,15 +307,16 @@ struct Elements {
     const Geometry& g;
     const Axis& axis;
     Index first, step, past;  // numbers in the row of out
-    bool packed, cut;         // cut: some window has fewer taps than places
+    bool packed, cut, hangs;  // cut: some window has fewer taps than places; hangs: the first ones have the pixel behind them
     Index out, apart;         // bytes: the first, and from one to the next
     Index begin, pitch;       // bytes in a source row: of the first pixel of all, and from pixel to pixel
     unsigned from[PIXELS];    // bytes behind it: of the first pixel of each window
-    Index words;              // CS_SLOT: of 4 bytes, from `begin` to the end of the last window
-    Weights<TAPS_W> w[PIXELS];
+    unsigned chosen[PIXELS];  // CS_WINDOWS: of two words, the four bytes from the first of the window
+    unsigned copied;          // CS_SLOT: units from `begin` that have a part of a window; CS_GROWTH: a bit for each in the row
+    ALONG_W<TAPS_W> w[PIXELS];
 
     __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
-        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), cut(false) {
+        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), cut(false), hangs(false) {
         if (packed) {
             first = thread * V;
             step = 1;
@@ -272,16 +331,34 @@ struct Elements {
             Index channel;
             const Index i = pixel_of(c, channel);
 #if CS_ARITHMETIC == CS_COPY
-            const Index left = pixel(axis, i);
+            const Index left = CS_GROWTH ? 0 : pixel(axis, i);
 #else
             const Neighbours<TAPS_W> window = Neighbours<TAPS_W>::of(axis, i);
             const Index left = window.left;
-            cut |= window.inside != (1 << TAPS_W) - 1;
+            cut |= (window.inside & PLACES) != PLACES;
+            if (c == 0) hangs = window.inside >> TAPS_W & 1;
             w[c] = window.w;
 #endif
             at[c] = left * pitch + channel * Index(g.inner.source_stride) * Index(sizeof(Element));
             begin = c == 0 || at[c] < begin ? at[c] : begin;
         }
+#if CS_GROWTH
+        begin = (begin_of(first) - FIRST_READ) * Index(sizeof(Element));
+        copied = 0;
+#pragma unroll
+        for (int i = 0; i < CS_SLOT; ++i) {
+            const Index unit = begin + i * CS_UNIT;
+            copied |= unsigned(unit >= 0 && unit < Index(axis.n_in) * Index(sizeof(Element))) << i;
+        }
+#elif CS_WINDOWS
+        begin = 0;
+#pragma unroll
+        for (int c = 0; c < PIXELS; ++c) {
+            const Index word = at[c] & ~3, last = Index(axis.n_in) - 4 * WORDS;
+            from[c] = unsigned(word < last ? word : last);
+            chosen[c] = 0x3210 + 0x1111 * (unsigned(at[c]) - from[c]);
+        }
+#else
         if (CS_SLOT) begin &= ~3;
         Index last = 0;
 #pragma unroll
@@ -289,7 +366,8 @@ struct Elements {
             from[c] = unsigned(at[c] - begin);
             last = Index(from[c]) > last ? Index(from[c]) : last;
         }
-        words = (last + (TAPS_W - 1) * pitch + Index(sizeof(Element)) + 3) / 4;
+        copied = unsigned(last + (TAPS_W - 1) * pitch + Index(sizeof(Element)) + 3) / 4;
+#endif
     }
 
     // The pixel of element c along W, and its place in `inner`.
@@ -300,8 +378,57 @@ struct Elements {
         return i;
     }
 
+#if CS_SLOT
+    __device__ bool copies(int unit) const { return CS_WINDOWS || (CS_GROWTH ? copied >> unit & 1 : unsigned(unit) < copied); }
+    __device__ const Unit* unit(const Element* row, int i) const {
+#if CS_WINDOWS
+        return (const Unit*)moved(row, from[i / WORDS]) + i % WORDS;
+#else
+        return (const Unit*)row + i;
+#endif
+    }
+#endif
+
     // A source row, filtered along W; `windows`: where it is read, there or in a slot.
-    __device__ void filter(const Element* windows, const Element* __restrict__ row, Sum (&sums)[V]) const {
+    __device__ void filter(const Read* windows, const Element* __restrict__ row, Sum (&sums)[V]) const {
+#if CS_GROWTH
+        Unit units[CS_SLOT];
+#pragma unroll
+        for (int i = 0; i < CS_SLOT; ++i) units[i] = windows[i * APART];
+#if CS_ARITHMETIC == CS_FIXED
+        unsigned words[CS_SLOT * CS_UNIT / 4 + 1] = {};
+        memcpy(words, units, sizeof units);
+#pragma unroll
+        for (int c = 0; c < V; ++c) sums[c] = w[c].sum(words, FIRST_READ + (c + AHEAD) / CS_GROWTH, axis.bits);
+#else
+        Element read[CS_SLOT * CS_UNIT / int(sizeof(Element))];
+        memcpy(read, units, sizeof units);
+        Sum x[PIXELS_READ];
+#pragma unroll
+        for (int i = 0; i < PIXELS_READ; ++i) x[i] = widen(read[FIRST_READ + i]);
+#pragma unroll
+        for (int c = 0; c < V; ++c) {
+            Sum pixels[TAPS_W];
+#pragma unroll
+            for (int k = 0; k < TAPS_W; ++k) pixels[k] = x[(c + AHEAD) / CS_GROWTH + k];
+            sums[c] = w[c].sum(pixels, axis.bits);
+        }
+#if CS_ARITHMETIC == CS_FLOAT && CS_TAPS == 2
+#pragma unroll
+        for (int c = 0; c < AHEAD; ++c) sums[c] = hangs ? accumulate(0, x[TAPS_W], sums[c]) : sums[c];
+#endif
+#endif
+#elif CS_WINDOWS
+#pragma unroll
+        for (int c = 0; c < V; ++c) {
+            unsigned words[WORDS], window[WORDS - 1];
+#pragma unroll
+            for (int i = 0; i < WORDS; ++i) words[i] = windows[(c * WORDS + i) * APART];
+#pragma unroll
+            for (int i = 0; i < WORDS - 1; ++i) window[i] = __byte_perm(words[i], words[i + 1], chosen[c]);
+            sums[c] = w[c].sum(window, 0, axis.bits);
+        }
+#else
         Vector x[TAPS_W];
 #pragma unroll
         for (int c = 0; c < PIXELS; ++c) {
@@ -322,6 +449,7 @@ struct Elements {
             for (int k = 0; k < TAPS_W; ++k) pixels[k] = widen(x[k].e[c]);
             sums[c] = w[CS_WIDE ? 0 : c].sum(pixels, axis.bits);
         }
+#endif
 #if CS_ARITHMETIC == CS_FLOAT
         bool number = true;
 #pragma unroll
@@ -343,8 +471,8 @@ struct Elements {
             x = moved(x, -begin);
             Sum sum = 0;
 #pragma unroll 1
-            for (int k = 0; k < TAPS_W; ++k, x = moved(x, pitch))
-                if (window.inside >> k & 1) sum = accumulate(window.w.of[k], widen(*x), sum);
+            for (int k = 0; k < TAPS_W + (CS_GROWTH && CS_TAPS == 2); ++k, x = moved(x, pitch))
+                if (window.inside >> k & 1) sum = accumulate(k < TAPS_W ? window.w.of[k] : 0, widen(*x), sum);
 #pragma unroll
             for (int e = 0; e < V; ++e) sums[e] = e == c && sums[e] != sums[e] ? sum : sums[e];
         }
@@ -401,34 +529,43 @@ __device__ inline Index last_row(const Axis& axis, Index i) {
 }
 
 #if CS_SLOT
-constexpr int STAGES = CS_STAGES;
-typedef unsigned Slot[CS_SLOT];
-
 // A thread's parts of source rows, on their way to shared memory, where it alone reads them: STAGES rows at a time.
 struct Ring {
-    Slot (*slots)[TAPS_D];  // of the thread, CS_THREADS of them from row to row
-    Index next, last, at;   // the row to be copied next, the last one of all, and the slot of the row to be read
+    Unit* slots;       // of the thread
+    Index next, last;  // the row to be copied next, and the last one of all
+    unsigned stage;    // of the row to be read
 
-    __device__ unsigned* slot(int d) const { return slots[at * CS_THREADS][d]; }
+    __device__ Unit* slot(int d) const { return slots + stage * OF_STAGE + d * OF_DEPTH; }
     __device__ void copy(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
         if (next <= last) {
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) {
-                const unsigned* from = (const unsigned*)moved(moved(x, next * stride), depths[d]);
+                const Element* const row = moved(moved(x, next * stride), depths[d]);
 #pragma unroll
                 for (int i = 0; i < CS_SLOT; ++i)
-                    if (i < mine.words) copy_ahead(slot(d) + i, from + i);
+                    if (mine.copies(i)) copy_ahead(slot(d) + i * APART, mine.unit(row, i));
             }
             ++next;
         }
         commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
-        at = at + 1 < STAGES ? at + 1 : 0;
+        stage = (stage + 1) % STAGES;
+    }
+    __device__ void start(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
+#pragma unroll 1
+        for (int s = 0; s < STAGES; ++s) {
+#if CS_GROWTH
+            if (mine.copied != (1u << CS_SLOT) - 1)  // what lies outside of the row weighs 0, and is no NaN
+#pragma unroll
+                for (int i = 0; i < CS_SLOT * TAPS_D; ++i) slot(0)[i * APART] = Unit{};
+#endif
+            copy(mine, x, stride, depths);
+        }
     }
 };
 #endif
 
 // Threads that a multiprocessor holds at least, in 2-D: 384 where 128 registers a thread would spill on some architecture.
-#if CS_SLOT && CS_TYPE == CS_UINT8 && __CUDA_ARCH__ != 900
+#if CS_TYPE == CS_UINT8 && __CUDA_ARCH__ != 900
 constexpr int AT_LEAST = 384;
 #else
 constexpr int AT_LEAST = CS_TAPS == 8 && sizeof(Element) == 2 && !CS_WIDE && !CS_PITCH ? 384 : 512;
@@ -438,7 +575,7 @@ constexpr int RESIDENT = CS_AXES == 2 ? AT_LEAST : CS_THREADS;
 extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
 #if CS_SLOT
-    __shared__ Slot slots[STAGES * CS_THREADS][TAPS_D];
+    __shared__ Unit slots[STAGES * OF_STAGE];
 #endif
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
@@ -467,9 +604,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
 #endif
             Column<TAPS_H> held[HELD][V] = {};
 #if CS_SLOT
-            Ring ring = {slots + threadIdx.x, first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
-#pragma unroll 1
-            for (int s = 0; s < STAGES; ++s) ring.copy(mine, x, row_stride, depths);
+            Unit* const units = slots + threadIdx.x * (ASIDE ? 1 : OF_STAGE / CS_THREADS);
+            Ring ring = {units, first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
+            ring.start(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
             Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
@@ -484,28 +621,25 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     Sum sums[HELD][V];
 #if CS_SLOT
                     wait_for_copies<STAGES - 1>();
-                    mine.filter([&](int d) { return (const Element*)ring.slot(d); }, row, depths, window_d, sums);
+                    mine.filter([&](int d) { return (const Read*)ring.slot(d); }, row, depths, window_d, sums);
                     ring.copy(mine, x, row_stride, depths);
 #else
                     mine.filter([&](int d) { return moved(row, depths[d]); }, row, depths, window_d, sums);
 #endif
 #pragma unroll
-                    for (int d = 0; d < HELD; ++d)
-#pragma unroll
-                        for (int c = 0; c < V; ++c) held[d][c].push(sums[d][c]);
+                    for (int d = 0; d < HELD; ++d) push(held[d], sums[d]);
                 }
                 if (window_h.count < TAPS_H)
 #pragma unroll
                     for (int d = 0; d < HELD; ++d)
 #pragma unroll
                         for (int c = 0; c < V; ++c) held[d][c].forget(TAPS_H - window_h.count);
-                const Sum given_h = Column<TAPS_H>::given(window_h, axis_h.bits);
                 Sum sums[V];
 #pragma unroll
                 for (int c = 0; c < V; ++c) {
                     Sum column[TAPS_D];
 #pragma unroll
-                    for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, given_h, axis_h.bits);
+                    for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, axis_h.bits);
                     sums[c] = HELD > 1 ? sum_of(column, window_d, axis_d.bits) : column[0];
 #if CS_MEAN
                     sums[c] = mean(sums[c], mine.pixels(c) * window_h.count * window_d.count);

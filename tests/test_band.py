@@ -62,13 +62,14 @@ def calls() -> Iterator[Call]:
     """Rows of every length, dense and not, with one, some and many channels inside."""
     rng = np.random.default_rng(7)
     for dtype, arithmetic in [*DTYPES, ("uint8", "mean")]:
-        (_, elements), (threads, columns) = _launch.band_shapes(dtype, arithmetic)[-2:]
+        shapes = _launch.band_shapes(dtype, arithmetic)
+        (_, elements), (threads, columns) = shapes[-2:]
 
         def call(shape: tuple[int, ...], *size: int, dtype: str = dtype, arithmetic: str = arithmetic) -> Call:
             return Call(cases.values(rng, shape, dtype), size, arithmetic)
 
         for before, smaller in (((), ()), ((23,), (2,)), ((7, 9), (1, 2)), ((70,), (2,))):
-            for n in (48, 51, 88 * elements, 88 * elements + 1, 110 * elements, 110 * elements + 1):
+            for n in (each * fill + more for each, fill in shapes for more in (0, 1)):
                 yield call((2, 3, *before, n), *smaller, n // 17)
             some = call((1, 2, *before, 64), *smaller, 5)
             yield some._replace(x=some.x[..., ::-1])

@@ -68,9 +68,14 @@ def calls() -> Iterator[Call]:
             if taps > 1 and (row.arithmetic == "copy" or taps > _launch.most_taps(axes, row.arithmetic)):
                 continue
             pitches = _launch.pitches(dtype, taps)
-            sizes = ((15, 32), (15, 31), (15, 8), (16, 32))  # in the last a row is so many words of 4 bytes
+            words = (
+                (20, 32),
+                (16, 32),
+                (16, 64),
+            )  # rows of so many words of 4 bytes, in which windows lie anyhow and alike
+            sizes = ((15, 32), (15, 31), (15, 8), (16, 15), *words)
             gathered = [(pitch, 3, *each) for pitch in pitches for each in sizes]
-            gathered += [(1, 3, 16, 32)] if taps == 1 else []
+            gathered += [(1, 3, *each) for each in words] if taps == 1 else []
             for pitch, channels, n_in, width in ((None, 16, 15, 7), *gathered):
                 shape, size = (2, channels, *(5, 4)[: axes - 1], n_in), (*(11, 9)[: axes - 1], width)
                 if mode == "lanczos" and width < 15:
@@ -179,14 +184,17 @@ def test_every_instance(kernels: HostKernels) -> None:
         if kernel == "few_taps":
             defines = dict(made_with)
             staged, wide = defines["CS_SLOT"] != "0", defines["CS_WIDE"] == "1"
+            apart = defines["CS_WINDOWS"] == "1"  # chosen where neighbours' windows do not lie together
             axes, taps = int(defines["CS_AXES"]), int(defines["CS_TAPS"])
             only_shrinks = axes == 1 and taps > 2 and defines["CS_ARITHMETIC"] == "4"  # means
             in_words = defines["CS_TYPE"] in ("CS_FLOAT32", "CS_INT32", "CS_UINT32") and defines["CS_PITCH"] == "1"
             always_staged = (
                 not staged and in_words and (axes == 1 or taps == 8)
             )  # no row is skipped, if vectors are stored
-            assert (made_with, True) in seen or only_shrinks or always_staged, made_with
-            assert (made_with, False) in seen or staged or wide or defines["CS_VECTOR"] == "1", made_with
+            assert (made_with, True) in seen or only_shrinks or always_staged or apart, made_with
+            assert (made_with, False) in seen or (staged and not apart) or wide or defines["CS_VECTOR"] == "1", (
+                made_with
+            )
 
 
 def test_sanitizers_and_races(kernels: HostKernels) -> None:
