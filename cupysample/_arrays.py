@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -234,18 +235,30 @@ class _Torch:
         return True
 
     def empty(self, like: Any, output: Output) -> Any:
-        return like.new_empty_strided(output.layout.shape, output.steps)
+        layout = output.layout
+        return _torch_empty(layout.device is not None)(layout.shape, output.steps, like.dtype)
 
     def stream(self, device: int) -> int:
-        return _torchs_stream()(device)
+        return _torch_stream()(device)
 
 
 @cache
-def _torchs_stream() -> Callable[[int], int]:
-    """``torch.cuda.current_stream(device).cuda_stream``, as torch's own compiled code asks for it where there is that."""
+def _torch_empty(on_cuda: bool) -> Callable[[tuple[int, ...], tuple[int, ...], Any], Any]:
+    """``torch.empty_strided`` as torch's own compiled code calls it, past its dispatcher, where there is that."""
     torch: Any = sys.modules["torch"]
-    found: Callable[[int], int] | None = getattr(torch._C, "_cuda_getCurrentRawStream", None)
-    return found or (lambda device: torch.cuda.current_stream(device).cuda_stream)
+    device = "cuda" if on_cuda else "cpu"
+    with suppress(AttributeError):
+        return getattr(torch._C._dynamo.guards, f"_empty_strided_{device}")  # type: ignore[no-any-return]
+    return lambda shape, strides, dtype: torch.empty_strided(shape, strides, dtype=dtype, device=device)
+
+
+@cache
+def _torch_stream() -> Callable[[int], int]:
+    """``torch.cuda.current_stream(device).cuda_stream``, likewise."""
+    torch: Any = sys.modules["torch"]
+    with suppress(AttributeError):
+        return torch._C._cuda_getCurrentRawStream  # type: ignore[no-any-return]
+    return lambda device: torch.cuda.current_stream(device).cuda_stream
 
 
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())

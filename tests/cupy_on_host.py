@@ -215,7 +215,8 @@ def tensors_on(device: int, stream: int) -> Iterator[None]:
                 device=device, misalignment=x.data_ptr() % _arrays.ALIGNMENT
             ),
         )
-        patch.setattr(kind, "stream", lambda self, device: stream)
+        patch.setattr(_arrays, "_torch_empty", lambda on_cuda, empty=_arrays._torch_empty: empty(False))
+        patch.setattr(_arrays, "_torch_stream", lambda: lambda device: stream)
         _interpolate._calls.clear()
         yield
     _interpolate._calls.clear()
