@@ -271,7 +271,7 @@ def is_tensor(x: object) -> bool:
 
     ``torch.compile`` reads this, so it must not look into ``sys.modules``.
     """
-    return hasattr(type(x), "__torch_function__")
+    return hasattr(x, "__torch_function__") and hasattr(type(x), "__torch_function__")  # an array says no the sooner
 
 
 KNOWN: dict[type, Library] = {}

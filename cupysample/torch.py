@@ -80,15 +80,23 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
     """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
     if out is not None:
         return _into(x, input_size, arguments, out)
-    transformed = _is_transformed() or forward_ad._current_level >= 0
-    traced = _is_traced(x)
-    if traced and transformed and is_compiling():
-        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
-    elif (traced and not transformed) or (transformed and _wants_operator(x)):
+    if _is_transformed() or forward_ad._current_level >= 0:
+        return _transformed(x, input_size, arguments)
+    if _is_traced(x):
         return _operator(x, input_size, arguments)
-    if not transformed and not (x.requires_grad and is_grad_enabled()):
-        return _run(x, input_size, arguments)
-    result: Tensor = (Resample.apply if transformed else _apply)(x, input_size, arguments)
+    if x.requires_grad and is_grad_enabled():
+        result: Tensor = _apply(x, input_size, arguments)
+        return result
+    return _run(x, input_size, arguments)
+
+
+def _transformed(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """Under ``torch.func`` or forward-mode AD."""
+    if is_compiling():
+        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
+    elif _wants_operator(x):
+        return _operator(x, input_size, arguments)
+    result: Tensor = Resample.apply(x, input_size, arguments)
     return result
 
 
