@@ -1,4 +1,4 @@
-"""Find the CUDA sources, assemble the text of an instance, compile and load it.
+"""Find the CUDA sources, assemble the text of an instance, compile, load and launch it.
 
 An instance is a kernel file and its ``#define`` lines; the text handed to the compiler contains everything but CUDA's
 own headers, because CuPy's disk cache is keyed on the text alone and would not notice an edited include.
