@@ -120,13 +120,13 @@ def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
     """The constants that make other launches than those before; their kernels are compiled."""
     instances: set[tuple[str, _kernels.Defines]] = set()
     launches: dict[Any, Constants] = {}
-    compiler = _kernels.function
+    launcher = _kernels.launcher
 
-    def none(kernel: str, defines: _kernels.Defines, device: int) -> Any:  # noqa: ARG001
+    def none(kernel: str, defines: _kernels.Defines, *_: Any) -> Any:
         instances.add((kernel, defines))
         return lambda *_: None
 
-    _kernels.function = none
+    _kernels.launcher = none
     try:
         for constants in ({}, *wanted):
             key: Any = json.dumps(constants)  # of those that fail, which their rows shall say
@@ -136,7 +136,7 @@ def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
                 key = (*made[:-1], made.geometry.tobytes())
             launches.setdefault(key, constants)
     finally:
-        _kernels.function = compiler
+        _kernels.launcher = launcher
     with suppress(RuntimeError):  # likewise
         compile_all(instances)
     return [constants for constants in wanted if constants in launches.values()]

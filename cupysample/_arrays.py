@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 from cupysample import _threads
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from numpy.typing import NDArray
 
@@ -49,33 +50,10 @@ class Layout(NamedTuple):
         return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0) + self.itemsize
 
 
-class Stream(Protocol):
-    """All that a CuPy function reads of a CUDA stream."""
-
-    @property
-    def ptr(self) -> int: ...
-
-
-class _Stream:
-    """A stream of another library."""
-
-    __slots__ = ("ptr",)
-
-    def __init__(self, ptr: int) -> None:
-        self.ptr = ptr
-
-
-_stream = cache(_Stream)
-
-
 class Library(Protocol):
-    """What is asked of an array library.
-
-    launches:  whether CuPy passes its arrays to a kernel as they are.
-    """
+    """What is asked of an array library."""
 
     name: str
-    launches: bool
 
     def owns(self, x: object) -> bool:
         """Whether ``x`` is this library's array."""
@@ -101,8 +79,8 @@ class Library(Protocol):
     def empty(self, like: Any, output: Output) -> Any:
         """Allocate an output of the dtype of ``like``; its device is current."""
 
-    def stream(self, device: int) -> Stream:
-        """Return the library's current stream on the current CUDA device, whose index is ``device``."""
+    def stream(self, device: int) -> int:
+        """Return the handle of the library's current stream on this CUDA device."""
 
 
 ALIGNMENT = 16
@@ -124,7 +102,6 @@ def _dtype_name(dtype: np.dtype[Any]) -> str:
 
 class _NumPy:
     name = "NumPy"
-    launches = False
 
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray)
@@ -157,7 +134,7 @@ class _NumPy:
         out: NDArray[Any] = np.empty(output.shape, like.dtype.newbyteorder("="))
         return out if output.axes is None else out.transpose(output.axes)
 
-    def stream(self, device: int) -> Stream:
+    def stream(self, device: int) -> int:
         raise AssertionError("NumPy arrays live in host memory")
 
 
@@ -175,7 +152,6 @@ class _ForOthers(_NumPy):
 
 class _CuPy:
     name = "CuPy"
-    launches = True
 
     def owns(self, x: object) -> bool:
         ndarray = getattr(sys.modules.get("cupy"), "ndarray", None)
@@ -207,14 +183,13 @@ class _CuPy:
         out = sys.modules["cupy"].ndarray(output.shape, like.dtype.type)  # CuPy finds a type sooner than a dtype
         return out if output.axes is None else out.transpose(output.axes)
 
-    def stream(self, device: int) -> Stream:
-        stream: Stream = sys.modules["cupy"].cuda.get_current_stream()
+    def stream(self, device: int) -> int:
+        stream: int = sys.modules["cupy"].cuda.get_current_stream(device).ptr
         return stream
 
 
 class _Torch:
     name = "torch"
-    launches = False
 
     def owns(self, x: object) -> bool:
         tensor = getattr(sys.modules.get("torch"), "Tensor", None)
@@ -260,12 +235,30 @@ class _Torch:
         return True
 
     def empty(self, like: Any, output: Output) -> Any:
-        return like.new_empty_strided(output.layout.shape, output.steps)
+        layout = output.layout
+        return _torch_empty(layout.device is not None)(layout.shape, output.steps, like.dtype)
 
-    def stream(self, device: int) -> Stream:
-        torch: Any = sys.modules["torch"]
-        raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # what torch's own compiled kernels call
-        return _stream(raw(device) if raw else torch.cuda.current_stream(device).cuda_stream)
+    def stream(self, device: int) -> int:
+        return _torch_stream()(device)
+
+
+@cache
+def _torch_empty(on_cuda: bool) -> Callable[[tuple[int, ...], tuple[int, ...], Any], Any]:
+    """``torch.empty_strided`` as torch's own compiled code calls it, past its dispatcher, where there is that."""
+    torch: Any = sys.modules["torch"]
+    device = "cuda" if on_cuda else "cpu"
+    with suppress(AttributeError):
+        return getattr(torch._C._dynamo.guards, f"_empty_strided_{device}")  # type: ignore[no-any-return]
+    return lambda shape, strides, dtype: torch.empty_strided(shape, strides, dtype=dtype, device=device)
+
+
+@cache
+def _torch_stream() -> Callable[[int], int]:
+    """``torch.cuda.current_stream(device).cuda_stream``, likewise."""
+    torch: Any = sys.modules["torch"]
+    with suppress(AttributeError):
+        return torch._C._cuda_getCurrentRawStream  # type: ignore[no-any-return]
+    return lambda device: torch.cuda.current_stream(device).cuda_stream
 
 
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
@@ -278,7 +271,7 @@ def is_tensor(x: object) -> bool:
 
     ``torch.compile`` reads this, so it must not look into ``sys.modules``.
     """
-    return hasattr(type(x), "__torch_function__")
+    return hasattr(x, "__torch_function__") and hasattr(type(x), "__torch_function__")  # an array says no the sooner
 
 
 KNOWN: dict[type, Library] = {}

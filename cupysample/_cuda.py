@@ -82,8 +82,7 @@ class _Prepared:
     """A launch with all it needs; it holds its tables, so that they outlive it."""
 
     launch: Launch
-    function: Any
-    parameters: Any
+    run: _kernels.Launcher
     tables: list[_DeviceTable]
     cuda: Any
     device: int
@@ -119,14 +118,9 @@ def apply(call: Call, library: Library, x: Any, out: Any) -> Any:
     if output is not None:
         out = library.empty(x, output)
     stream = library.stream(device)
-    if stream.ptr and runtime.streamIsCapturing(stream.ptr):
+    if stream and runtime.streamIsCapturing(stream):
         _captured.update(dict.fromkeys(prepared.tables))
-    source, target = x, out
-    if not library.launches:
-        pointer = cuda.function.CIntptr  # a bare int is guessed to be a scalar, at twice the time of a launch
-        source, target = pointer(library.address(x)), pointer(library.address(out))
-    _, _, grid, block, shared, _ = prepared.launch
-    prepared.function(grid, block, (source, target, prepared.parameters), shared, stream)
+    prepared.run(library.address(x), library.address(out), stream)
     return out
 
 
@@ -142,7 +136,7 @@ def _first(call: Call, library: Library) -> _Prepared:
     cuda, device = _kernels.import_cupy().cuda, call.source.device
     assert device is not None
     with cuda.Device(device):
-        stream = library.stream(device).ptr
+        stream = library.stream(device)
         if stream and cuda.runtime.streamIsCapturing(stream):
             raise RuntimeError(
                 "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
@@ -178,10 +172,8 @@ def _prepare(call: Call) -> _Prepared:
             return remembered
         made = launch(call.plan, call.source, call.out, table)
         _evict()
-        function = _kernels.function(made.kernel, made.defines, device)
-        cuda = _kernels.import_cupy().cuda
-        parameters = cuda.function.CNumpyArray(made.geometry)
-        _launches[call] = prepared = _Prepared(made, function, parameters, tables, cuda, device)
+        run = _kernels.launcher(*made, device)
+        _launches[call] = prepared = _Prepared(made, run, tables, _kernels.import_cupy().cuda, device)
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared

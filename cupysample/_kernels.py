@@ -1,4 +1,4 @@
-"""Find the CUDA sources, assemble the text of an instance, compile and load it.
+"""Find the CUDA sources, assemble the text of an instance, compile, load and launch it.
 
 An instance is a kernel file and its ``#define`` lines; the text handed to the compiler contains everything but CUDA's
 own headers, because CuPy's disk cache is keyed on the text alone and would not notice an edited include.
@@ -6,13 +6,17 @@ own headers, because CuPy's disk cache is keyed on the text alone and would not 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 Defines = tuple[tuple[str, str], ...]
 
@@ -72,10 +76,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 _functions: dict[tuple[str, Defines, int], Any] = {}
+"""Never forgotten: of those that are launched, only handles are held elsewhere."""
 
 
 def function(kernel: str, defines: Defines, device: int) -> Any:
-    """Return the compiled instance for a device, as a CuPy function ``f(grid, block, arguments, shared, stream=…)``."""
+    """Return the compiled instance for a device, as a CuPy function, whose ``ptr`` is the driver's."""
     key = (kernel, defines, device)
     try:
         return _functions[key]
@@ -128,9 +133,65 @@ def _load_stored_or_not(cupy: Any, text: str) -> Any:
 
 
 def _load(cupy: Any, text: str) -> Any:
-    """Compile and return the driver's function, bypassing the per-call look-up of ``RawKernel``."""
+    """Compile and return the function beneath ``RawKernel``."""
     module = cupy.RawModule(code=text, options=OPTIONS)
     return module.get_function("cupysample_entry").kernel
+
+
+class _Parameters(ctypes.Structure):
+    """The two addresses of a call, and what the driver is given: where these and the geometry are."""
+
+    source: int
+    out: int
+
+    _fields_ = (("source", ctypes.c_void_p), ("out", ctypes.c_void_p), ("addresses", ctypes.c_void_p * 3))
+
+
+def _parameters(geometry: NDArray[Any]) -> tuple[_Parameters, int]:
+    """Parameters of one call at a time, and where their addresses are."""
+    parameters = _Parameters()
+    start = ctypes.addressof(parameters)
+    parameters.addresses[:] = start, start + 8, geometry.ctypes.data
+    return parameters, start + 16
+
+
+Launcher = Callable[[int, int, int], None]
+"""``launcher(source, out, stream)``: the addresses of two arrays, and the handle of a stream of the current device."""
+
+
+def launcher(
+    kernel: str,
+    defines: Defines,
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    shared: int,
+    geometry: NDArray[Any],
+    device: int,
+    /,
+) -> Launcher:
+    """Prepare the driver's launch of an instance; CuPy's own sorts out its arguments in every call.
+
+    Other threads run while the driver copies the parameters, and a finalizer may run at any time: each call takes
+    parameters that no other has, and puts them back.
+    """
+    cuda = import_cupy().cuda
+    launch = partial(cuda.driver.launchKernel, function(kernel, defines, device).ptr, *grid, *block, shared)
+    free: list[tuple[_Parameters, int]] = []
+
+    def launcher(source: int, out: int, stream: int) -> None:
+        try:
+            parameters, addresses = free.pop()
+        except IndexError:
+            parameters, addresses = _parameters(geometry)
+        parameters.source, parameters.out = source, out
+        try:
+            launch(stream, addresses, 0)
+        except cuda.driver.CUDADriverError:
+            cuda.runtime.memGetInfo()  # gives a thread the device's context, which its first call may lack
+            launch(stream, addresses, 0)
+        free.append((parameters, addresses))
+
+    return launcher
 
 
 def import_cupy() -> Any:

@@ -14,9 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
+from torch._C import _are_functorch_transforms_active as _is_transformed
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch._C._dynamo.eval_frame import get_eval_frame_callback as _watching
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from cupysample import _functional, _interpolate
@@ -76,22 +80,29 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
     """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
     if out is not None:
         return _into(x, input_size, arguments, out)
-    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    traced = _is_traced(x)
-    if traced and transformed and torch.compiler.is_compiling():
-        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
-    elif (traced and not transformed) or (transformed and _wants_operator(x)):
+    if _is_transformed() or forward_ad._current_level >= 0:
+        return _transformed(x, input_size, arguments)
+    if _is_traced(x):
         return _operator(x, input_size, arguments)
-    if transformed or (x.requires_grad and torch.is_grad_enabled()):
-        apply = Resample.apply if torch._C._are_functorch_transforms_active() else _apply
-        result: Tensor = apply(x, input_size, arguments)
+    if x.requires_grad and is_grad_enabled():
+        result: Tensor = _apply(x, input_size, arguments)
         return result
     return _run(x, input_size, arguments)
 
 
+def _transformed(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """Under ``torch.func`` or forward-mode AD."""
+    if is_compiling():
+        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
+    elif _wants_operator(x):
+        return _operator(x, input_size, arguments)
+    result: Tensor = Resample.apply(x, input_size, arguments)
+    return result
+
+
 def _wants_operator(x: Tensor) -> bool:
     """Whether a transform takes operators alone; the others take the function, for an operator has no forward mode."""
-    if torch._C._functorch.is_legacy_batchedtensor(x) or torch._C._get_tracing_state():
+    if is_legacy_batchedtensor(x) or _get_tracing_state():
         return True
     top = torch._C._functorch.peek_interpreter_stack()
     return top is not None and top.key() == torch._C._functorch.TransformType.Functionalize
@@ -99,7 +110,7 @@ def _wants_operator(x: Tensor) -> bool:
 
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
     """Straight to the kernels; where ``torch.compile`` watches, out of its sight, for it would compile NumPy too."""
-    run = _opaque() if torch.compiler.is_dynamo_compiling() or _watching() else _kernels
+    run = _opaque() if is_dynamo_compiling() or _watching() else _kernels
     result: Tensor = run(x, input_size, arguments, out)
     return result
 
@@ -123,12 +134,12 @@ def _opaque() -> Callable[..., Any]:
 def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tensor:
     """Resample into ``out``, as torch's own functions do: not differentiable, and seen by autograd's version counter."""
     tensors = [each for each in (x, out) if isinstance(each, Tensor)]
-    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+    if is_grad_enabled() and any(each.requires_grad for each in tensors):
         raise RuntimeError(
             "interpolate(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."
         )
-    if any(map(_is_traced, tensors)) or torch._C._are_functorch_transforms_active():
+    if any(map(_is_traced, tensors)) or _is_transformed():
         raise RuntimeError("interpolate(): functions with out=... arguments can't be transformed, compiled or traced")
     if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(each).tangent is not None for each in tensors):
         raise NotImplementedError(
@@ -149,12 +160,12 @@ def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tens
 def _is_traced(x: Tensor) -> bool:
     """Whether torch wants an operator of its own to record, transform or dispatch."""
     return (
-        torch.compiler.is_compiling()
+        is_compiling()
         or x.is_meta
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._get_tracing_state()
-        or torch._C._functorch.is_legacy_batchedtensor(x)  # ``torch.autograd.grad(is_grads_batched=True)``
-        or type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or _len_torch_dispatch_stack()
+        or _get_tracing_state() is not None
+        or is_legacy_batchedtensor(x)  # ``torch.autograd.grad(is_grads_batched=True)``
+        or (type(x) is not Tensor and type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__)
     )
 
 
@@ -162,17 +173,13 @@ def _is_traced(x: Tensor) -> bool:
 # Eager: a function for autograd and torch.func
 
 
-def _unwrapped(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-    """What the function does, out of every transform, with a tensor that may still be meta, fake or a subclass."""
-    return (_operator if _is_traced(x) else _run)(x, input_size, arguments)
-
-
 class Resample(torch.autograd.Function):
     """y = A x, or Aᵀ x where ``input_size`` is given: a linear map, each the gradient of the other."""
 
     @staticmethod
     def forward(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-        return _unwrapped(x, input_size, arguments)
+        """Out of every transform, with a tensor that may still be meta, fake or a subclass."""
+        return (_operator if _is_traced(x) else _run)(x, input_size, arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Any, Arguments], output: Tensor) -> None:  # noqa: ARG004 - torch's
@@ -194,7 +201,7 @@ class Resample(torch.autograd.Function):
 
 
 class _Plain(Resample):
-    """The same where no transform of ``torch.func`` is active, with one call of Python less."""
+    """The same where nothing is transformed or traced, with fewer calls of Python."""
 
     setup_context = torch.autograd.Function.setup_context
 
@@ -203,7 +210,7 @@ class _Plain(Resample):
         ctx: Any, x: Tensor, input_size: Any, arguments: Arguments
     ) -> Tensor:
         ctx.call = x.shape, input_size, arguments
-        return _unwrapped(x, input_size, arguments)
+        return _run(x, input_size, arguments)
 
 
 _apply = super(torch.autograd.Function, _Plain).apply
@@ -242,13 +249,13 @@ torch.library.define(
 def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     """Call the operator; one size or factor stands for all axes."""
     size, scale_factor, *others = arguments
-    if not torch.compiler.is_compiling():  # the operator's own errors are of other classes
+    if not is_compiling():  # the operator's own errors are of other classes
         _interpolate.check_words(size, scale_factor, tuple(x.shape))
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
     if scale_factor is not None and not isinstance(scale_factor, list | tuple):
         scale_factor = [scale_factor] * (x.dim() - 2)
-    if torch._C._get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
+    if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
     if input_size is None:

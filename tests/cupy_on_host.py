@@ -25,10 +25,10 @@ from tests.host.harness import HostKernels, Job
 
 
 class _Current(threading.local):
-    """Of each thread, as in CUDA: its device, and the streams it is inside of."""
+    """Of each thread, as in CUDA: its device, the streams it is inside of, and of which devices it has the context."""
 
     def __init__(self) -> None:
-        self.device, self.streams = 0, [0]
+        self.device, self.streams, self.contexts = 0, [0], set[int]()
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Driver:
     capturing: set[int] = field(default_factory=set)
     launched: list[tuple[str, int, int]] = field(default_factory=list)  # instance, device, stream
     compiled: list[str] = field(default_factory=list)
+    functions: dict[int, tuple[str, int]] = field(default_factory=dict)  # of a handle: instance, device
     uploads: int = 0
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
@@ -153,19 +154,37 @@ class RawModule:
 
     def get_function(self, entry: str) -> Any:
         assert entry == "cupysample_entry"
-        return types.SimpleNamespace(kernel=self._function(driver().device))
+        _give_context()
+        handle = 0x1000 + 16 * len(driver().functions)
+        driver().functions[handle] = self.name, driver().device
+        return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=handle))
 
-    def _function(self, device: int) -> Any:
-        def call(grid: Any, block: Any, arguments: Any, shared: int, stream: Any) -> None:
-            assert driver().device == device, "launched on another device than compiled for"
-            source, out, pointer = (each.data.ptr if isinstance(each, Array) else each for each in arguments)
-            size = driver().kernels.parameter_bytes(self.name)
-            parameters = bytes((ctypes.c_uint8 * size).from_address(pointer.address))
-            driver().launched.append((self.name, device, stream.ptr))
-            job = Job(self.name, grid, block, {}, parameters, shared)
-            driver().kernels.launch(job, {"source": source, "out": out})
 
-        return call
+class CUDADriverError(RuntimeError):
+    """``cupy.cuda.driver.CUDADriverError``."""
+
+
+def _give_context() -> tuple[int, int]:
+    """``cupy.cuda.runtime.memGetInfo``: as every call of the runtime that needs a context, it gives the thread that one."""
+    driver().current.contexts.add(driver().device)
+    return 0, 0
+
+
+def _launch(
+    function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, at: int, extra: int
+) -> None:
+    """``cupy.cuda.driver.launchKernel``: reads the parameters from memory, where the kernel says how large they are."""
+    assert not extra
+    name, device = driver().functions[function]
+    if driver().device not in driver().current.contexts:
+        raise CUDADriverError("CUDA_ERROR_INVALID_CONTEXT: invalid device context")
+    assert driver().device == device, "launched on another device than compiled for"
+    sizes = (8, 8, driver().kernels.parameter_bytes(name))
+    addresses = (ctypes.c_void_p * len(sizes)).from_address(at)
+    source, out, geometry = (ctypes.string_at(where, size) for where, size in zip(addresses, sizes, strict=True))
+    driver().launched.append((name, device, stream))
+    job = Job(name, (gx, gy, gz), (bx, by, bz), {}, geometry, shared)
+    driver().kernels.launch(job, {"source": int.from_bytes(source, "little"), "out": int.from_bytes(out, "little")})
 
 
 def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None:
@@ -196,7 +215,8 @@ def tensors_on(device: int, stream: int) -> Iterator[None]:
                 device=device, misalignment=x.data_ptr() % _arrays.ALIGNMENT
             ),
         )
-        patch.setattr(kind, "stream", lambda self, device: types.SimpleNamespace(ptr=stream))
+        patch.setattr(_arrays, "_torch_empty", lambda on_cuda, empty=_arrays._torch_empty: empty(False))
+        patch.setattr(_arrays, "_torch_stream", lambda: lambda device: stream)
         _interpolate._calls.clear()
         yield
     _interpolate._calls.clear()
@@ -222,17 +242,16 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     cuda = types.SimpleNamespace(
         Device=Device,
         Stream=Stream,
-        get_current_stream=lambda: types.SimpleNamespace(ptr=driver().current.streams[-1]),
+        get_current_stream=lambda device: types.SimpleNamespace(ptr=driver().current.streams[-1]),
         memory=types.SimpleNamespace(Memory=Memory),
-        function=types.SimpleNamespace(
-            CNumpyArray=lambda array: types.SimpleNamespace(address=array.ctypes.data), CIntptr=int
-        ),
+        driver=types.SimpleNamespace(launchKernel=_launch, CUDADriverError=CUDADriverError),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         runtime=types.SimpleNamespace(
             streamIsCapturing=lambda stream: stream in driver().capturing,
             memcpyAsync=_upload,
             memcpyHostToDevice=1,
             getDevice=lambda: driver().device,
+            memGetInfo=_give_context,
         ),
     )
     module: Any = types.ModuleType("cupy")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
+import re
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -310,16 +311,74 @@ def test_an_out_with_a_new_axis(driver: Driver) -> None:
     assert len(driver.launched) == 1
 
 
-def test_parameters_are_what_cupy_passes_on() -> None:
-    """The real CuPy's argument objects hold an address and, by address, the geometry: their third word points to it."""
-    function = pytest.importorskip("cupy").cuda.function
-    value = np.arange(5, dtype=np.int64)
-    held = function.CNumpyArray(value)
-    pointer = np.frombuffer(ctypes.string_at(id(held), 32), np.uint64)
-    assert value.ctypes.data in pointer
-    number = function.CIntptr(0x1234567)
-    words = np.frombuffer(ctypes.string_at(id(number), 40), np.uint64)
-    assert 0x1234567 in words
+def test_the_real_launch_takes_what_it_is_given() -> None:
+    """The signature and the names that ``_kernels.launcher`` relies on, of the installed CuPy."""
+    cuda = pytest.importorskip("cupy").cuda
+    signature = cuda.driver.launchKernel.__doc__.splitlines()[0]
+    assert re.findall(r"(\w+)[,)]", signature) == [
+        *("f", "grid_dim_x", "grid_dim_y", "grid_dim_z", "block_dim_x", "block_dim_y", "block_dim_z"),
+        *("shared_mem_bytes", "stream", "kernel_params", "extra"),
+    ]
+    assert issubclass(cuda.driver.CUDADriverError, RuntimeError)
+    assert callable(cuda.runtime.memGetInfo) and hasattr(cuda.function.Function, "ptr")
+
+
+def test_a_warm_call_may_be_the_first_of_its_thread(driver: Driver) -> None:
+    """Which has no context of the device yet; nothing but the launch needs one."""
+    x = array(1, 2, 5, 6)
+    expected = cupysample.interpolate(x, scale_factor=2, mode="bilinear").values.tobytes()
+    seen: list[bytes] = []
+
+    def call() -> None:
+        seen.extend(cupysample.interpolate(x, scale_factor=2, mode="bilinear").values.tobytes() for _ in range(2))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert seen == [expected] * 2
+    assert len(driver.launched) == 3
+
+
+def test_a_failing_launch_says_why(cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the driver's words; and leaves nothing behind."""
+    x, launch = array(1, 2, 5, 6), cupy.cuda.driver.launchKernel
+    failing = True
+
+    def perhaps(*arguments: Any) -> None:
+        if failing:
+            raise cupy.cuda.driver.CUDADriverError("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+        launch(*arguments)
+
+    monkeypatch.setattr(cupy.cuda.driver, "launchKernel", perhaps)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="OUT_OF_RESOURCES"):
+            cupysample.interpolate(x, scale_factor=2)
+    failing = False
+    np.testing.assert_array_equal(
+        cupysample.interpolate(x, scale_factor=2).values, cupysample.interpolate(x.values, scale_factor=2)
+    )
+    assert len(driver.launched) == 1
+
+
+def test_a_call_in_the_middle_of_a_launch(cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call with other arrays, as a finalizer or a signal's handler may make it: parameters are a call's own."""
+    x, other = array(1, 2, 5, 6), Array(None, values=np.zeros((1, 2, 5, 6), np.float32))
+    expected = cupysample.interpolate(x, scale_factor=2, mode="bilinear").values.tobytes()
+    _cuda._launches.clear()
+    launch = cupy.cuda.driver.launchKernel
+    nested: list[bool] = []
+
+    def interrupted(*arguments: Any) -> None:
+        if not nested:
+            nested.append(True)
+            assert not cupysample.interpolate(other, scale_factor=2, mode="bilinear").values.any()
+        launch(*arguments)
+
+    monkeypatch.setattr(cupy.cuda.driver, "launchKernel", interrupted)
+    for _ in range(3):
+        nested.clear()
+        assert cupysample.interpolate(x, scale_factor=2, mode="bilinear").values.tobytes() == expected
+    assert len(driver.launched) == 7
 
 
 def test_another_thread_may_be_importing_torch_or_cupy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -329,6 +330,41 @@ def test_threads_share_kernels_and_tables(cupy: Any) -> None:
         thread.join()
     for n, want in enumerate(expected):
         np.testing.assert_array_equal(host(results[n]), want)
+
+
+def test_a_warm_call_may_be_the_first_of_its_thread(cupy: Any) -> None:
+    """Nothing has given the thread a context: on the default stream and into ``out``, the launch is all that it does."""
+    x, out = noise(cupy, 1, 3, 40, 50), cupy.empty((1, 3, 80, 100), np.float32)
+    expected = host(cupysample.interpolate(x, scale_factor=2, mode="bilinear", out=out))
+    for _ in range(4):
+        out.fill(np.nan)
+        call = partial(cupysample.interpolate, x, scale_factor=2, mode="bilinear", out=out)
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        np.testing.assert_array_equal(host(out), expected)
+
+
+def test_threads_make_the_same_call(cupy: Any) -> None:
+    """At once, into arrays of their own, on one stream and on many: no launch takes the addresses of another."""
+    inputs = [noise(cupy, 1, 3, 20, 30) + n for n in range(8)]
+    expected = [host(cupysample.interpolate(x, scale_factor=2, mode="bilinear")) for x in inputs]
+    results: dict[int, list[Any]] = {}
+
+    def work(n: int) -> None:
+        with cupy.cuda.Stream(non_blocking=True) if n % 2 else cupy.cuda.Stream.null as stream:
+            results[n] = [cupysample.interpolate(inputs[n], scale_factor=2, mode="bilinear") for _ in range(200)]
+            stream.synchronize()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, want in enumerate(expected):
+        assert len(results[n]) == 200
+        for y in results[n]:
+            np.testing.assert_array_equal(host(y), want)
 
 
 def test_more_than_two_to_the_31_elements(cupy: Any) -> None:

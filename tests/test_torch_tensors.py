@@ -530,3 +530,19 @@ def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:
                 t = t.detach().requires_grad_()
                 y = interpolate(t, size=(5, 5))
                 assert seen[-1] == (t.data_ptr(), y.data_ptr())
+
+
+def test_results_are_allocated_as_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what its compiled code calls, and by its public name where there is no such thing."""
+    own = cupysample._arrays._torch_empty(False)
+    monkeypatch.delattr(torch._C._dynamo.guards, "_empty_strided_cpu")
+    public = cupysample._arrays._torch_empty.__wrapped__(False)
+    assert own is not public
+    for shape, strides in (((2, 3, 4, 5), (60, 20, 5, 1)), ((2, 3, 4, 5), (60, 1, 15, 3)), ((0, 3, 4), (12, 4, 1))):
+        for dtype in (torch.float32, torch.bfloat16, torch.complex64, torch.uint8, torch.bool):
+            made = (empty(shape, strides, dtype) for empty in (own, public))
+            x, y = ((type(x), x.shape, x.stride(), x.dtype, x.device, x.requires_grad) for x in made)
+            assert x == y
+    with torch.inference_mode():
+        assert own((1,), (1,), torch.float32).is_inference()
+    assert not own((1,), (1,), torch.float32).is_inference()

@@ -1,4 +1,4 @@
-// libcuda.so.1: a CUDA driver that does nothing. Handles are numbers, a launch is forgotten.
+// libcuda.so.1: a CUDA driver that does nothing. Handles are numbers, a launch reads a parameter and is forgotten.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,7 +36,11 @@ int cuModuleLoadData(Handle* module, const void* image) { return give(module); }
 int cuModuleUnload(Handle module) { return 0; }
 int cuModuleGetFunction(Handle* function, Handle module, const char* name) { return give(function); }
 int cuModuleGetGlobal_v2(Handle* address, size_t* size, Handle module, const char* name) { return *size = 8, give(address); }
-int cuLaunchKernel(void) { return 0; }
+int cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, Handle stream, void** parameters, void** extra) {
+    if (parameters) (void)*(volatile char*)parameters[0];
+    return gx && gy && gz && bx && by && bz ? 0 : 1;
+}
 int cuLaunchCooperativeKernel(void) { return 0; }
 int cuFuncGetAttribute(int* value, int attribute, Handle function) { return *value = attribute == 0 ? 1024 : 0, 0; }
 int cuFuncSetAttribute(void) { return 0; }
