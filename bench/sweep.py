@@ -21,22 +21,33 @@ from bench.machines import Call, Cpu, Machine, differing
 from bench.record import KEY, Record, key_of
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums
+from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums, _tuning
 
 Constants = dict[str, Any]
 
 MODULES = (_launch, _numpy, _sums, _copies)
 """Where the constants are read."""
 
+
+def _run_rows(n: int) -> dict[str, dict[int, dict[int, int]]]:
+    return {
+        reads: {axes: dict.fromkeys(taps, n) for axes, taps in table.items()}
+        for reads, table in _tuning.RUN_ROWS.items()
+    }
+
+
 GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
-    {"HELD_BYTES": (32, 64, 128), "RUN_ROWS": tuple(dict.fromkeys((False, True), n) for n in (8, 16, 32, 64))},
+    {"HELD_BYTES": (32, 64, 128), "RUN_ROWS": tuple(map(_run_rows, (8, 16, 32, 64, 128)))},
     {"GATHERED_ELEMENTS": tuple({"fixed": (n, n)} for n in (4, 8, 16))},
-    {"RUN_THREADS": (64, 256), "RUN_ROWS": tuple(dict.fromkeys((False, True), n) for n in (16, 32))},
+    {"RUN_THREADS": (64, 256)},
+    {"GROWTHS": ((),)},
+    {"ALONE": (0.1, 1.0)},
     {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
     {"STREAMED_BYTES": (1 << 20, 1 << 40)},
     {"RUN_DEPTHS": (1, 2, 4, 16)},
-    {"BAND_ROWS": (2, 4), "BAND_GROUPS": tuple(dict.fromkeys((1, 2, 4), n) for n in (1, 2, 8))},
-    {"BAND_INTEGER_ROWS": (6, 8), "BAND_GROUPS": tuple(dict.fromkeys((1, 2, 4), n) for n in (1, 2, 8))},
+    {"BAND_ROWS": (2, 4), "BAND_GROUPS": (1, 2, 4)},
+    {"BAND_INTEGER_ROWS": (6, 8), "BAND_GROUPS": (1, 2)},
+    {"BAND_GROUPS_BYTES": (0, 1 << 40)},
     {"BAND_TALL": (1, 1000)},
     {"BAND_TAPS": tuple(dict.fromkeys(("float16", "bfloat16", "float32"), n) for n in (4, 8, 16))},
     {"STAGES": (2, 3, 6, 8)},

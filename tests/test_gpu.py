@@ -425,7 +425,8 @@ def test_first_call_and_new_sizes(cupy: Any, monkeypatch: pytest.MonkeyPatch) ->
     from cupysample import _kernels
 
     x = noise(cupy, 1, 3, 64, 64)
-    cupysample.interpolate(x, size=(65, 65), mode="bilinear")
+    for n in (65, 68, 128):  # rows that are gathered, are copied ahead, and double
+        cupysample.interpolate(x, size=(n, n), mode="bilinear")
 
     def refuse(*_: Any) -> None:
         raise AssertionError("compiled again")
