@@ -70,7 +70,8 @@ def calls() -> Iterator[Call]:
 
         for before, smaller in (((), ()), ((23,), (2,)), ((7, 9), (1, 2)), ((70,), (2,))):
             for n in (each * fill + more for each, fill in shapes for more in (0, 1)):
-                yield call((2, 3, *before, n), *smaller, n // 17)
+                if before != (70,) or n < 300:
+                    yield call((2, 3, *before, n) if n < 600 else (1, 2, *before, n), *smaller, n // 17)
             some = call((1, 2, *before, 64), *smaller, 5)
             yield some._replace(x=some.x[..., ::-1])
             if not before:  # no whole number of vectors, and no other row is there to be out of step

@@ -456,10 +456,11 @@ def test_instructions_are_those_of_the_table() -> None:
 
 @pytest.mark.nvrtc
 def test_large_float_workloads_are_predicted_near_the_copy() -> None:
-    """float32, but for lanczos, and 16 bits where two taps are enough, are not held up by instructions."""
+    """float32, but for lanczos and the gradient in 3-D, and 16 bits where two taps are enough, are not held up by instructions."""
     for p in model.predictions():
         if p.workload.dtype == "float32" and p.time_us > 50:
-            assert p.copy_fraction > (0.6 if p.workload.name.startswith("lanczos") else 0.8), p
+            bound = p.workload.name.startswith("lanczos") or (p.workload.name == "volume" and p.workload.gradient)
+            assert p.copy_fraction > (0.6 if bound else 0.8), p
         if p.workload.name in ("features", "features-nearest") and p.workload.dtype in ("float16", "bfloat16"):
             assert p.copy_fraction > 0.9, p
 
@@ -468,12 +469,13 @@ def test_large_float_workloads_are_predicted_near_the_copy() -> None:
 @pytest.mark.parametrize(
     ("name", "dtype", "direction", "least"),
     [
-        ("pyramid", "float16", "forward", 0.7),
-        ("features-bicubic", "float16", "forward", 0.7),
+        ("pyramid", "float16", "forward", 0.8),
+        ("features-bicubic", "float16", "forward", 0.9),
         ("features-bicubic", "float16", "backward", 0.65),
-        ("volume", "float16", "forward", 0.75),
+        ("volume", "float16", "forward", 0.9),
         ("photo", "float16", "forward", 0.75),
-        ("features", "uint8", "forward", 0.6),
+        ("features", "uint8", "forward", 0.9),
+        ("features-bicubic", "uint8", "forward", 0.7),
         ("photo", "uint8", "forward", 0.5),
         ("photo-bicubic", "uint8", "forward", 0.4),
         ("area-batch", "uint8", "forward", 0.5),
@@ -506,7 +508,8 @@ def test_vectors_are_stored_and_read() -> None:
             assert named["CS_WIDE"] == "0" or loaded >= widest, defines
         if kernel == "band":
             assert loaded >= widest, defines
-            assert widest == 16 or named["CS_VECTOR"] == "1", defines
+            narrow = (named["CS_THREADS"], named["CS_VECTOR"]) in (("64", "1"), ("64", "4"))  # for short rows
+            assert widest == 16 or narrow, defines
 
 
 def test_paths_through_machine_code() -> None:

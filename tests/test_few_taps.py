@@ -266,6 +266,29 @@ def test_infinities_stay_infinities(kernels: HostKernels, mode: str, size: tuple
     assert infinite or mode in ("bicubic", "lanczos")
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_growing_rows_have_the_infinities_of_the_definition(
+    kernels: HostKernels, dtype: str, mode: str, factor: int
+) -> None:
+    """Wherever the infinite pixel is: where a coordinate is clamped to the first one, the second still makes NaN."""
+    arguments: dict[str, Any] = {"scale_factor": factor, "mode": mode}
+    found = 0
+    for pixel in range(16):
+        x = np.random.default_rng(pixel).standard_normal((1, 1, 2, 16)).astype(dtype)
+        x[0, 0, 1, pixel] = np.inf
+        plan, out = launches.plan_and_output(x, **arguments)
+        assert ("CS_GROWTH", str(factor)) in launches.launch(plan, x, out, launches.Tables()).defines
+        y = launches.run(kernels, x, **arguments)
+        with launches.general():
+            expected = launches.run(kernels, x, **arguments)
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+        found += int(np.isnan(y[..., 0]).sum())
+    assert found or mode == "bicubic"
+
+
 def test_rows_that_no_window_has_are_not_read() -> None:
     """Two of eight rows of a source that shrinks to an eighth without antialias."""
     x = np.zeros((1, 1, 64, 64), np.float32)
