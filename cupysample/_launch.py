@@ -367,7 +367,11 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
 
 
 class Slot(NamedTuple):
-    """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu."""
+    """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu.
+
+    growth:   the windows of neighbours lie alike, for the row has so many times the pixels of its source; 0 where they do not.
+    windows:  each element has the units of its window to itself.
+    """
 
     units: int = 0
     unit: int = 4
@@ -380,7 +384,7 @@ NO_SLOT = Slot()
 
 
 def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
-    """The slots for the windows of a thread's neighbours in rows that do not shrink, and for those of any bytes; the best first.
+    """The slots for the windows of neighbours in rows that do not shrink, and for windows of bytes anywhere; the best first.
 
     None for more than 4 bytes an element, and for pixels no distance of which is known.
     """
@@ -388,10 +392,8 @@ def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> 
     if itemsize > 4 or (taps > 1 and pitch == 0):
         return
     for growth in GROWTHS if pitch < 2 and arithmetic in ("float", "fixed", "copy") else ():
-        step, before = (
-            elements // growth * itemsize,
-            taps // 2 * itemsize,
-        )  # bytes, from thread to thread and before the first
+        # Bytes: from thread to thread, and of the pixels before the first.
+        step, before = elements // growth * itemsize, taps // 2 * itemsize
         if elements % growth == 0 and step % 4 == 0:
             unit = max(4, math.gcd(step, before, VECTOR_BYTES))
             pixels = (elements - 1 + (growth // 2 if taps > 1 else 0)) // growth + taps
@@ -415,30 +417,27 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int, packed: 
     steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
     neighbours = packed and axis.n_in <= axis.n_out
-    for slot in slots(view.dtype, plan.arithmetic, elements, taps, pitch):
-        if aligned % slot.unit == 0 and (
-            slot.windows or (neighbours and _has_windows(slot, axis, inner, elements, taps, view))
-        ):
-            whole = not slot.windows or (inner.extent == 1 and axis.n_in >= slot.units // elements * 4)
-            return slot if whole else NO_SLOT
-    return NO_SLOT
+    possible = slots(view.dtype, plan.arithmetic, elements, taps, pitch)
+    found = (slot for slot in possible if (slot.windows or neighbours) and aligned % slot.unit == 0)
+    return next((slot for slot in found if _has_windows(slot, axis, inner, elements, taps, view.itemsize)), NO_SLOT)
 
 
-def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, view: View) -> bool:
+def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
+    if slot.windows:
+        return inner.extent == 1 and axis.n_in >= slot.units // elements * slot.unit
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
     if slot.growth:
         begin = grown(axis.n_out, taps, slot.growth)
         behind = left + count - begin - taps
-        hangs = behind > 0  # with weight 0, where all do that may: before the middle of the first pixel
-        clamped = np.arange(axis.n_out) < slot.growth // 2
-        zero = weight is None or not weight[hangs, count[hangs] - 1].any()
-        alike = (left >= begin).all() and (behind <= 1).all() and zero and (not hangs.any() or (hangs == clamped).all())
-        return inner.extent == 1 and bool(alike)
+        clamped = np.arange(axis.n_out) < slot.growth // 2  # to the first pixel; then the second weighs 0
+        if taps == 2 and (behind[clamped] == 1).all() and weight is not None and not weight[clamped, 1].any():
+            behind[clamped] = 0
+        return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
     pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, elements), inner.extent)
     first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
-    begin = first.min(axis=1) * view.itemsize // 4
-    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * view.itemsize
+    begin = first.min(axis=1) * itemsize // 4
+    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * itemsize
     return int((-(-end // 4) - begin).max()) <= slot.units
 
 
