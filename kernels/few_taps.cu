@@ -2,7 +2,8 @@
 //
 // MATHS     resample.cu's, in its order: W, then H, then D; floats in 3-D W, D, H. Copies (CS_TAPS 1) move bits
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it (in 1-D: outer[1]), D the first of three
-// TABLES    of H and D Window<taps>[n_out], of W Neighbours<taps>[n_out], in Axis::left; none for copies
+// TABLES    of H and D Window<taps>[n_out], of W Neighbours<taps>[n_out], in Axis::left; none for copies. Fixed point: pairs of
+//           weights, but of W where single bytes are read
 // THREADS   CS_VECTOR elements of a row, and a run of rows: a thread walks down H and keeps the source rows of its window,
 //           filtered along W (and D), in registers; of fixed point as bytes, four to a register
 //           A window along W is read as CS_TAPS neighbouring pixels, one address and constant offsets if CS_PITCH says how far
