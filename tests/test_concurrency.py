@@ -10,7 +10,6 @@ import itertools
 import os
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,12 +23,9 @@ from numpy.typing import NDArray
 import cupysample
 from cupysample import _blocks, _cuda, _interpolate, _kernels, _launch, _numpy, _plan, _program, _taps, _threads
 from tests import cases, cupy_on_host
+from tests.threads import TIMEOUT, together
 
 ROOT = Path(__file__).parents[1]
-THREADS = 16
-TIMEOUT = 300
-"""Seconds after which threads or processes are said to hang."""
-
 HOST = pytest.param("cupy", marks=pytest.mark.host)
 
 
@@ -95,28 +91,6 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
         sys.setswitchinterval(interval)
         _threads._chosen[:] = before
-
-
-def together(function: Callable[[int], None], threads: int = THREADS) -> None:
-    """Call ``function`` in so many threads at once; raise what one of them raises, or say that they hang."""
-    errors: list[BaseException] = []
-    start = threading.Barrier(threads)
-
-    def guarded(number: int) -> None:
-        try:
-            start.wait()
-            function(number)
-        except BaseException as error:
-            errors.append(error)
-
-    running = [threading.Thread(target=guarded, args=(number,), daemon=True) for number in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join(TIMEOUT)
-    if errors:
-        raise errors[0]
-    assert not any(thread.is_alive() for thread in running), "threads hang"
 
 
 def forget() -> None:

@@ -15,6 +15,7 @@ import cupysample
 from cupysample import _cuda, _launch
 from tests import bounds, cases, launches, oracle, test_band, test_few_taps
 from tests.cases import Case
+from tests.threads import together
 
 pytestmark = pytest.mark.gpu
 
@@ -323,11 +324,7 @@ def test_threads_share_kernels_and_tables(cupy: Any) -> None:
             results[n] = cupysample.interpolate(x, size=sizes[n], mode="bicubic")
             stream.synchronize()
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(sizes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, len(sizes))
     for n, want in enumerate(expected):
         np.testing.assert_array_equal(host(results[n]), want)
 
@@ -356,11 +353,7 @@ def test_threads_make_the_same_call(cupy: Any) -> None:
             results[n] = [cupysample.interpolate(inputs[n], scale_factor=2, mode="bilinear") for _ in range(200)]
             stream.synchronize()
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(inputs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, len(inputs))
     for n, want in enumerate(expected):
         assert len(results[n]) == 200
         for y in results[n]:

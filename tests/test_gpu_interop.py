@@ -12,6 +12,7 @@ import cupysample
 from cupysample import _cuda
 from tests import bounds, cases, oracle, test_gpu
 from tests.cases import Case
+from tests.threads import together
 
 pytestmark = pytest.mark.gpu
 
@@ -255,11 +256,7 @@ def test_tables_are_whole_on_every_stream(cupy: Any) -> None:
                 results[k] = cupysample.interpolate(x, size=size, mode="bicubic")
                 stream.synchronize()
 
-        threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(work, 8)
         first = results[0].get()
         np.testing.assert_allclose(first, cupysample.interpolate(x.get(), size=size, mode="bicubic"), atol=1e-5)
         assert all(results[k].get().tobytes() == first.tobytes() for k in range(8))
