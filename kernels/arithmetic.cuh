@@ -53,10 +53,12 @@ __device__ inline Sum closing(Sum sum, int bits) {
     return sum;
 #endif
 }
+#if CS_ARITHMETIC == CS_FIXED
+__device__ inline Sum saturated(Sum sum) { return sum < 0 ? 0 : sum > 255 ? 255 : sum; }
+#endif
 __device__ inline Sum finish(Sum sum, int bits) {
 #if CS_ARITHMETIC == CS_FIXED
-    sum = closing(sum + (1 << bits >> 1), bits);
-    return sum < 0 ? 0 : sum > 255 ? 255 : sum;
+    return saturated(closing(sum + (1 << bits >> 1), bits));
 #else
     return closing(sum, bits);
 #endif
@@ -70,27 +72,22 @@ __device__ inline unsigned saturated(Sum low, Sum high, unsigned above) {
     asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(word) : "r"(high), "r"(low), "r"(above));
     return word;
 #else
-    low = low < 0 ? 0 : low > 255 ? 255 : low;
-    high = high < 0 ? 0 : high > 255 ? 255 : high;
-    return above << 16 | unsigned(high) << 8 | unsigned(low);
+    return above << 16 | unsigned(saturated(high)) << 8 | unsigned(saturated(low));
 #endif
 }
 
 // A sum and two products more: of 16-bit weights with the low, or the high, bytes of a word.
-__device__ inline Sum add_low(int weights, unsigned bytes, Sum sum) {
+template <bool High>
+__device__ inline Sum add_pair(int weights, unsigned bytes, Sum sum) {
 #if __CUDA_ARCH__ >= 610
-    asm("dp2a.lo.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
+    if (High)
+        asm("dp2a.hi.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
+    else
+        asm("dp2a.lo.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
     return sum;
 #else
+    bytes >>= High ? 16 : 0;
     return sum + short(weights) * int(bytes & 0xff) + (weights >> 16) * int(bytes >> 8 & 0xff);
-#endif
-}
-__device__ inline Sum add_high(int weights, unsigned bytes, Sum sum) {
-#if __CUDA_ARCH__ >= 610
-    asm("dp2a.hi.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(bytes));
-    return sum;
-#else
-    return add_low(weights, bytes >> 16, sum);
 #endif
 }
 #endif

@@ -29,7 +29,7 @@ constexpr int P = CS_ELEMENTS, AT_ONCE = 4;  // source rows
 #if CS_ARITHMETIC == CS_FIXED
 
 // uint8: rows of bytes, the pixels of a channel side by side. Weights are pairs of 16 bits, four to a word of pixels, so that
-// one instruction adds two products; it takes signed bytes, so that 128 is taken from every pixel, and given back to the sum.
+// one instruction adds two products.
 constexpr int ROW_WORDS = (COLUMNS + 8 * 64) / 4;
 
 struct Window {
@@ -68,7 +68,7 @@ struct Places {
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             const unsigned place = pairs[c / 2] >> (c % 2 ? 16 : 0) & 0xffff;
-            if (place != NOWHERE) ((Element*)window.words[j])[place] = x[c] ^ 0x80;
+            if (place != NOWHERE) ((Element*)window.words[j])[place] = x[c];
         }
     }
 
@@ -76,30 +76,23 @@ struct Places {
     __device__ bool write_words(const Packed& x, unsigned* to) const {
         if (!neighbours) return false;
 #pragma unroll
-        for (int w = 0; w < WORDS; ++w) to[w] = x.vector[0].words[w] ^ 0x80808080u;
+        for (int w = 0; w < WORDS; ++w) to[w] = x.vector[0].words[w];
         return true;
     }
 };
 
-// An element of the tile: the first word of its window, how many there are, and what is given back.
+// An element of the tile: the first word of its window, and how many there are.
 struct Output {
     Index i, at, count;
-    Sum given;
 
     __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, Index e) {
         const Index width = Index(g.channels), p = quotient(e, width), channel = e - p * width;
-        i = at = count = given = 0;  // of nobody's
+        i = at = count = 0;  // of nobody's
         if (p >= tile.pixels || channel >= tile.channels) return;
         i = tile.i + p;
         const Index left = axis.left[i];
         at = (channel * Places::pitch(g, tile) + Places::first(g, tile) + left - tile.pixel) / 4;
         count = ((left & 3) + axis.count[i] + 3) / 4;
-#pragma unroll 1
-        for (Index k = 0; k < count; ++k) {
-            const Pairs w = pairs(axis, k);
-            given = __dp2a_hi(w.high, 0x01010101, __dp2a_lo(w.low, 0x01010101, given));
-        }
-        given *= 128;
     }
 
     __device__ bool exists() const { return count > 0; }
@@ -111,14 +104,14 @@ struct Output {
 
     __device__ void filter(const Axis& axis, Index, Index, bool, const Window& window, Sum (&sums)[AT_ONCE]) const {
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j) sums[j] = given;
+        for (int j = 0; j < AT_ONCE; ++j) sums[j] = 0;
 #pragma unroll 2
         for (Index k = 0; k < count; ++k) {
             const Pairs w = pairs(axis, k);
 #pragma unroll
             for (int j = 0; j < AT_ONCE; ++j) {
-                const int x = int(window.words[j][at + k]);
-                sums[j] = __dp2a_hi(w.high, x, __dp2a_lo(w.low, x, sums[j]));
+                const unsigned x = window.words[j][at + k];
+                sums[j] = add_pair<true>(w.high, x, add_pair<false>(w.low, x, sums[j]));
             }
         }
     }

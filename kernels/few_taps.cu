@@ -149,7 +149,7 @@ struct Pairs {
         for (int k = 0; k < N; k += 2) {
             const int byte = odd ? k : first % 4 + k;
             const unsigned word = odd ? __byte_perm(words[k / 4], words[k / 4 + 1], 0x3210 + 0x1111 * odd) : words[byte / 4];
-            total = byte % 4 ? add_high(of[k / 2], word, total) : add_low(of[k / 2], word, total);
+            total = byte % 4 ? add_pair<true>(of[k / 2], word, total) : add_pair<false>(of[k / 2], word, total);
         }
         return closing(total, bits);
     }

@@ -186,12 +186,6 @@ inline void __stcs(T* to, T value) {
     *to = value;
 }
 
-// c + two products: of the 16-bit halves of a with the lower (upper) two bytes of b, all signed.
-inline int __dp2a_lo(int a, int b, int c) {
-    return c + std::int16_t(a) * std::int8_t(b) + std::int16_t(a >> 16) * std::int8_t(b >> 8);
-}
-inline int __dp2a_hi(int a, int b, int c) { return __dp2a_lo(a, b >> 16, c); }
-
 // Four of the eight bytes of two words; a nibble of `selector` each.
 inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
     const std::uint64_t bytes = std::uint64_t(high) << 32 | low;
