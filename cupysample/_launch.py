@@ -396,7 +396,8 @@ def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> 
         step, before = elements // growth * itemsize, taps // 2 * itemsize
         if elements % growth == 0 and step % 4 == 0:
             unit = max(4, math.gcd(step, before, VECTOR_BYTES))
-            pixels = (elements - 1 + (growth // 2 if taps > 1 else 0)) // growth + taps
+            begin = grown(elements, taps, growth)
+            pixels = int(begin[-1] - begin[0]) + taps
             yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, growth)
     if taps < 8 or itemsize > 1:  # those would take too many registers
         pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
@@ -629,7 +630,7 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
         ("CS_COLUMNS", str(columns)),
         ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
         ("CS_ROWS", str(_band_rows(arithmetic))),
-        *([] if arithmetic in SEPARABLE else integer),
+        *([("CS_CHANNELS", str(BAND_CHANNELS))] if arithmetic in SEPARABLE else integer),
     )
 
 

@@ -50,9 +50,6 @@ union Shared {
     Neighbours ahead[STAGES][VECTORS][CS_THREADS];
 };
 
-// Elements of a tile that is taken in parts: one pixel, of BAND_CHANNELS at most.
-constexpr int CARRIED = 64;
-
 // Threads that a multiprocessor holds at least: three large blocks of floats, whose copies take no registers; two else.
 constexpr int RESIDENT = CS_COPIES_AHEAD && CS_THREADS >= 128 && sizeof(Sum) == 4 && CS_ARITHMETIC == CS_FLOAT ? 768 : 512;
 
@@ -138,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
     __shared__ Shared shared;
     __shared__ Rows<Weight> weights[CHUNK];
-    __shared__ Rows<Sum> carried[CARRIED];  // from part to part, each by the thread that has the element
+    __shared__ Rows<Sum> carried[CS_CHANNELS];  // from part to part, each by the thread that has the element of the one pixel
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Walk walk(g);
     const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / splits, whole = lanes * V;
