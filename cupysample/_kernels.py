@@ -178,7 +178,7 @@ def launcher(
     launch = partial(cuda.driver.launchKernel, function(kernel, defines, device).ptr, *grid, *block, shared)
     free: list[tuple[_Parameters, int]] = []
 
-    def launcher(source: int, out: int, stream: int) -> None:
+    def run(source: int, out: int, stream: int) -> None:
         try:
             parameters, addresses = free.pop()
         except IndexError:
@@ -191,7 +191,7 @@ def launcher(
             launch(stream, addresses, 0)
         free.append((parameters, addresses))
 
-    return launcher
+    return run
 
 
 def import_cupy() -> Any:
