@@ -138,7 +138,7 @@ class _Job:
         self._helpers = 0
         self._error: BaseException | None = None
         self._lock = threading.Lock()
-        self._left = threading.Condition(self._lock)
+        self._helped = threading.Lock()  # held while somebody helps; an interrupted wait for it has not taken it
 
     def __iter__(self) -> _Job:
         return self
@@ -167,8 +167,8 @@ class _Job:
             try:
                 with self._lock:
                     self._close()
-                    while self._helpers:
-                        self._left.wait()
+                while self._helpers:
+                    self._helped.acquire()
                 break
             except BaseException as caught:
                 interrupt = caught
@@ -181,6 +181,8 @@ class _Job:
             work = self._work
             if work is None:
                 return
+            if self._helpers == 0:
+                self._helped.acquire()
             self._helpers += 1
         error = None
         try:
@@ -192,7 +194,8 @@ class _Job:
                 self._error = error
                 self._close()
             self._helpers -= 1
-            self._left.notify_all()
+            if self._helpers == 0:
+                self._helped.release()
 
     def _close(self) -> None:
         """Give out no more, and let go of the arrays, for a call for help may lie in the queue for long."""
