@@ -10,6 +10,16 @@ constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
 __device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
 __device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
 
+// Whether a thread's columns are neighbours: known to the compiler, or an instance serves both.
+__device__ inline bool is_packed(const Geometry& g) {
+#ifdef CS_PACKED
+    (void)g;
+    return CS_PACKED;
+#else
+    return g.packed;
+#endif
+}
+
 // A thread's elements of a source row: vectors of neighbours, or one by one.
 constexpr int WORDS = (NEIGHBOURS * sizeof(Element) + 3) / 4;  // a lone element is never packed
 struct alignas(4 * WORDS) Neighbours {
@@ -99,7 +109,7 @@ struct Tile {
         const Row first(axis, i), last(axis, i + pixels - 1);
         out += i * axis.out_stride + channel * g.inner.out_stride;
         pixel = first.left;
-        begin = g.packed && all == width ? pixel * width % NEIGHBOURS : 0;
+        begin = is_packed(g) && all == width ? pixel * width % NEIGHBOURS : 0;
         extent = begin + (last.left + last.count - pixel) * width;
     }
 };
@@ -113,7 +123,7 @@ struct Columns {
 
     __device__ Columns(const Geometry& g, const Axis& axis, const Tile& tile, Index lane, Index lanes, Index part)
         : first(lane), step(lanes) {
-        if (g.packed) {
+        if (is_packed(g)) {
             first *= NEIGHBOURS;
             step *= NEIGHBOURS;
         }
@@ -131,7 +141,7 @@ struct Columns {
     }
 
     __device__ Index column(const Geometry& g, int c) const {
-        return g.packed ? first + c / NEIGHBOURS * step + c % NEIGHBOURS : first + c * step;
+        return is_packed(g) ? first + c / NEIGHBOURS * step + c % NEIGHBOURS : first + c * step;
     }
 
     __device__ void read(const Element* __restrict__ row, Packed& x) const {
