@@ -43,6 +43,8 @@ EXPONENTS = {"float16": (-24, 12), "bfloat16": (-133, 117), "float32": (-149, 11
 EXPONENTS |= {"complex64": EXPONENTS["float32"], "complex128": EXPONENTS["float64"]}
 """Powers of two between which magnitudes lie: from subnormals to where a sum of 4-tap cubics does not overflow. A wider
 range of float64 is beyond the float64 arithmetic of the bound."""
+SEEDS, SEEDS_ELEMENTS = 64, 2**12
+"""With how many other values a smaller trial is tried, and of how many elements all these are together at most."""
 JUNK = 0xAB
 
 
@@ -517,9 +519,12 @@ def _exponent(source: Source, path: str, dtype: str) -> int:
 
 
 def shrunk(trial: Trial, message: str) -> tuple[Trial, str]:
-    """The simplest trial that still fails, found greedily, and what is wrong with it."""
+    """The simplest trial that still fails, found greedily, and what is wrong with it.
+
+    Fewer pixels have other values, which may hide a fault that is still there: small ones are tried with many.
+    """
     while True:
-        for simpler in _simpler(trial):
+        for simpler in (valued for each in _simpler(trial) for valued in (each, *_valued(each))):
             found = check(simpler)
             if found is not None:
                 trial, message = simpler, found
@@ -559,6 +564,12 @@ def _simpler(trial: Trial) -> Iterator[Trial]:
             if int(trial.spatial[d] * rounder) >= 1 and len(str(rounder)) < len(str(factor)):
                 assert trial.scale_factor is not None
                 yield replace(trial, scale_factor=(*trial.scale_factor[:d], rounder, *trial.scale_factor[d + 1 :]))
+
+
+def _valued(trial: Trial) -> Iterator[Trial]:
+    """The same with other values; fewer of large ones."""
+    for seed in range(min(SEEDS, SEEDS_ELEMENTS // max(1, math.prod(trial.shape)))):
+        yield replace(trial, seed=seed)
 
 
 def _with(trial: Trial, name: str, value: Any) -> Iterator[Trial]:
