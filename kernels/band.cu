@@ -161,14 +161,14 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     __syncthreads();  // nobody reads the sums of the part before
                     Ahead ahead = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count,
                                    &shared.ahead[0][0][threadIdx.x], 0};
-                    if (PACKS && g.packed) ahead.start(mine);
+                    if (PACKS && is_packed(g)) ahead.start(mine);
                     for (Index d = 0; d < d_count; ++d) {
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);
                         for (Index j = group.begin; j < group.end; j += CHUNK) {
                             weigh(axis_h, group, j, group.end, w_d, weights);
                             __syncthreads();
                             const Index past = at_most(group.end - j, CHUNK);
-                            if (PACKS && g.packed)
+                            if (PACKS && is_packed(g))
                                 add_vectors(mine, ahead, split, past, splits, weights, column);
                             else
                                 add_elements(mine, moved(row, bytes((j - group.begin) * walk.rows.source_stride)), stride,
