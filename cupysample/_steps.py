@@ -255,7 +255,7 @@ class Store:
             self.narrow(x, spare, out)
             return
         x, spare, out = x.reshape(-1), spare.reshape(-1), out.reshape(-1)
-        for k in range(0, len(x), NARROWED_ELEMENTS):  # these and as many spare numbers stay in the cache
+        for k in range(0, len(x), NARROWED_ELEMENTS):  # fewer would wait more often, more leave the cache
             part = slice(k, k + NARROWED_ELEMENTS)
             self.narrow(x[part], spare[: len(x) - k][:NARROWED_ELEMENTS], out[part])
 
