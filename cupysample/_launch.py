@@ -51,6 +51,8 @@ from cupysample._tuning import (
     STREAMED_BYTES,
     TABLE_BYTES,
     TABLE_ROWS,
+    WINDOWED_BLOCKS,
+    WINDOWED_ELEMENTS,
 )
 
 if TYPE_CHECKING:
@@ -264,17 +266,20 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         return None
     wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide=True))
     elements = vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
+    pitch = 0 if wide else _pitch(plan, view, taps)
+    slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch)
+    elements = slot.elements or elements
+    packed = wide or slot.units > 0 or _is_packed(plan, view, elements)
     planes, rows, depths = _planes(view)
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= _indices():
         return None
-    packed = wide or _is_packed(plan, view, elements)
-    pitch = 0 if wide else _pitch(plan, view, taps)
-    slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch, packed)
     blocks = -(-across // RUN_THREADS)
     longest = RUN_ROWS["wide" if wide else "copied" if slot.units else "gathered"][len(plan.axes)][taps]
     if slot.units:
-        runs, run_depths = _runs(blocks * depths, rows, longest, taps, view), 1
+        of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
+        resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.elements else of_sums)
+        runs, run_depths = _runs(blocks * depths, resident, rows, longest, taps), 1
     else:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = _between(waves, 1, min(rows, longest))
@@ -286,16 +291,15 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         _grid(blocks, runs, -(-depths // run_depths)),
         RUN_THREADS,
         Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
-        (taps,) * (len(plan.axes) - 1) + (-(taps + GROWN * slot.growth + PAIRED * slot.windows),),
+        (taps,) * (len(plan.axes) - 1) + (-(taps + GROWN * slot.growth + PAIRED * bool(slot.elements)),),
     )
 
 
-def _runs(blocks: int, rows: int, longest: int, taps: int, view: View) -> int:
-    """In how many runs the rows take least time, if so many blocks share each, all of which begin at about the same time.
+def _runs(blocks: int, resident: int, rows: int, longest: int, taps: int) -> int:
+    """In how many runs the rows take least time, if so many blocks share each, and so many in all begin at about the same time.
 
     A multiprocessor's blocks slow each other down; one that is alone takes ``ALONE`` of their time.
     """
-    resident = MULTIPROCESSORS * RUN_BLOCKS[len(view.axes)][taps][view.itemsize]
 
     def time(runs: int) -> float:
         full, rest = divmod(blocks * runs, resident)
@@ -369,22 +373,22 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
 class Slot(NamedTuple):
     """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu.
 
-    growth:   the windows of neighbours lie alike, for the row has so many times the pixels of its source; 0 where they do not.
-    windows:  each element has the units of its window to itself.
+    growth:    the windows of neighbours lie alike, for the row has so many times the pixels of its source; 0 where they do not.
+    elements:  of a thread that reads the words of each window by themselves; else 0, and it has ``vector``.
     """
 
     units: int = 0
     unit: int = 4
     growth: int = 0
-    windows: bool = False
+    elements: int = 0
 
 
 NO_SLOT = Slot()
 """Windows are read where they are."""
 
 
-def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
-    """The slots for the windows of neighbours in rows that do not shrink, and for windows of bytes anywhere; the best first.
+def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
+    """The slots for the windows of neighbours in rows that do not shrink, and of bytes in rows that may; the best first.
 
     None for more than 4 bytes an element, and for pixels no distance of which is known.
     """
@@ -399,15 +403,25 @@ def slots(dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> 
             begin = grown(elements, taps, growth)
             pixels = int(begin[-1] - begin[0]) + taps
             yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, growth)
-    if taps < 8 or itemsize > 1:  # those would take too many registers
+    if arithmetic == "fixed" and axes < 3 and (pitch > 1 or taps > 2):
+        step = max(2, taps // 2)  # from window to window: of antialiased linear and cubic rows, and of those by 1/2
+        last = 3 + (WINDOWED_ELEMENTS[pitch] // pitch - 1) * step * pitch
+        yield Slot(last // 4 + _window_words(taps, pitch), elements=WINDOWED_ELEMENTS[pitch])
+    elif taps < 8 or itemsize > 1:  # those would take too many registers
         pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
         yield Slot(((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1)  # odd, for banks
-    if arithmetic == "fixed" and pitch == 1 and taps > 2:  # two at a time would take too many registers
-        yield Slot(elements * ((taps + 3) // 4 + 1), windows=True)
 
 
-def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int, packed: bool) -> Slot:
-    """The first slot whose units threads may copy ahead: rows of the source are dense, of whole units, and all are read."""
+def _window_words(taps: int, pitch: int) -> int:
+    """Words that may have a part of a window of bytes."""
+    return -(-(taps * pitch + 3) // 4)
+
+
+def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
+    """The first slot whose units threads may copy ahead: rows of the source are dense, of whole units, and all are read.
+
+    Rows of out are vectors.
+    """
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
     dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
     short = axis.n_out * inner.extent <= TABLE_ROWS  # others would take long to look through
@@ -417,16 +431,15 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int, packed: 
     rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
     steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
-    neighbours = packed and axis.n_in <= axis.n_out
-    possible = slots(view.dtype, plan.arithmetic, elements, taps, pitch)
-    found = (slot for slot in possible if (slot.windows or neighbours) and aligned % slot.unit == 0)
-    return next((slot for slot in found if _has_windows(slot, axis, inner, elements, taps, view.itemsize)), NO_SLOT)
+    for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
+        packed = _is_of_vectors(view, slot.elements or elements) and (slot.elements > 0 or axis.n_in <= axis.n_out)
+        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, elements, taps, view.itemsize):
+            return slot
+    return NO_SLOT
 
 
 def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
-    if slot.windows:
-        return inner.extent == 1 and axis.n_in >= slot.units // elements * slot.unit
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
     if slot.growth:
         begin = grown(axis.n_out, taps, slot.growth)
@@ -435,8 +448,13 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, i
         if taps == 2 and (behind[clamped] == 1).all() and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
         return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
-    pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, elements), inner.extent)
+    pixel, channel = np.divmod(
+        np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements or elements), inner.extent
+    )
     first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
+    if slot.elements:  # pixels of inner.extent bytes, which is the pitch
+        last = first.max(axis=1) - inner.extent + 1
+        return int((last // 4 - first.min(axis=1) // 4).max()) + _window_words(taps, inner.extent) <= slot.units
     begin = first.min(axis=1) * itemsize // 4
     end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * itemsize
     return int((-(-end // 4) - begin).max()) <= slot.units
@@ -460,7 +478,7 @@ def _skips_rows(plan: Plan) -> bool:
 
 def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
-    elements = vector(axes, dtype, arithmetic, taps, wide)
+    elements = slot.elements or vector(axes, dtype, arithmetic, taps, wide)
     row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
     return (
         *_defines(axes, dtype, arithmetic, "int", 0),
@@ -471,7 +489,7 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
         ("CS_SLOT", str(slot.units)),
         ("CS_UNIT", str(slot.unit)),
         ("CS_GROWTH", str(slot.growth)),
-        ("CS_WINDOWS", str(int(slot.windows))),
+        ("CS_WINDOWS", str(int(slot.elements > 0))),
         ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
         ("CS_THREADS", str(RUN_THREADS)),
     )
@@ -497,9 +515,12 @@ def _is_packed(plan: Plan, view: View, elements: int) -> bool:
 
     It should not where a row shrinks: then neighbours in out read what lies too far apart for one request of a warp.
     """
-    axis, inner = view.axes[-1], view.inner
-    shrinks = plan.axes[-1].n_in > axis.extent
-    return not shrinks and axis.extent * inner.extent % elements == 0 and _out_is_aligned(view, elements)
+    return plan.axes[-1].n_in <= view.axes[-1].extent and _is_of_vectors(view, elements)
+
+
+def _is_of_vectors(view: View, elements: int) -> bool:
+    """Whether so many neighbours in a row of out are one vector."""
+    return view.axes[-1].extent * view.inner.extent % elements == 0 and _out_is_aligned(view, elements)
 
 
 def _is_wide(plan: Plan, view: View, elements: int) -> bool:
@@ -520,7 +541,8 @@ def _out_is_aligned(view: View, elements: int) -> bool:
 
 
 def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: int) -> bool:
-    """Whether vectors of ``elements`` stay aligned wherever ``strides`` lead."""
+    """Whether vectors of ``elements``, or the largest of which these are made, stay aligned wherever ``strides`` lead."""
+    elements &= -elements
     return elements * itemsize <= alignment and all(stride % elements == 0 for stride in strides)
 
 
@@ -715,7 +737,7 @@ def _instances() -> Iterator[tuple[str, Defines]]:
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:
     only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
     elements = vector(axes, dtype, arithmetic, taps, wide)
-    return NO_SLOT, *(() if wide or only_shrinks else slots(dtype, arithmetic, elements, taps, pitch))
+    return NO_SLOT, *(() if wide or only_shrinks else slots(axes, dtype, arithmetic, elements, taps, pitch))
 
 
 def has_table(axis: Axis) -> bool:

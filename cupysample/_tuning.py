@@ -187,6 +187,15 @@ Measured, H100, 2026-11-27, microseconds, 128 bytes and 64: gradient of volume 3
 many for 4 taps of 3-D; volume float16 197 222. Of uint8 fixed at 16: features-bicubic, which then holds 16 elements and not 8, 164 149, photo 171 193.
 """
 
+WINDOWED_ELEMENTS, WINDOWED_BLOCKS = {1: 8, 3: 12}, {1: {4: 5, 8: 4}, 3: {2: 8, 4: 7, 8: 5}}
+"""kernels/few_taps.cu: elements of a thread that reads windows of bytes by themselves, by the channels of a pixel; and blocks
+of a multiprocessor, by these and taps, as registers for sm_90 allow.
+
+Counted for sm_90: bilinear antialias 1/2 takes 28 instructions an output of 1 channel and of 3, 87 and 72 registers; bicubic
+of 3 channels 46 and 96. A warp's words are 16 and 24 bytes apart, so that 4 and 2 of a copy lie in one bank of L1. Not yet
+measured. Measured, H100, 2026-11-27, when each window had words of its own: photo contiguous, 8 elements 171 us, 16 193.
+"""
+
 RUN_ROWS = {
     "copied": {1: dict.fromkeys((1, 2, 4, 8), 16), 2: {1: 16, 2: 32, 4: 64, 8: 64}, 3: dict.fromkeys((1, 2, 4), 128)},
     "gathered": {1: {1: 16, 2: 16, 4: 8, 8: 8}, 2: {1: 16, 2: 16, 4: 16, 8: 32}, 3: dict.fromkeys((1, 2, 4), 16)},

@@ -16,18 +16,26 @@
 #define CS_WAIT_FOR_COPIES(still)
 #endif
 
+// An address in shared memory, found once, for each time takes as long as a read of it.
+#if CS_COPIES_AHEAD
+typedef unsigned Address;
+__device__ inline Address address_of(void* shared) { return unsigned(__cvta_generic_to_shared(shared)); }
+#else
+typedef char* Address;
+__device__ inline Address address_of(void* shared) { return (char*)shared; }
+#endif
+
 // Copy 4, 8 or 16 aligned bytes; by 16 they leave L1 to the tables.
 template <typename T>
-__device__ inline void copy_ahead(T* shared, const T* global) {
+__device__ inline void copy_ahead(Address to, const T* global) {
 #if CS_COPIES_AHEAD
-    const unsigned to = unsigned(__cvta_generic_to_shared(shared));
     const size_t from = __cvta_generic_to_global(global);
     if (sizeof(T) == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(sizeof(T)) : "memory");
 #else
-    CS_COPY_AHEAD(shared, global);
+    CS_COPY_AHEAD((T*)to, global);
 #endif
 }
 

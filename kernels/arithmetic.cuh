@@ -42,6 +42,15 @@ __device__ inline Sum mean(Sum sum, Sum pixels) {
     const Sum quotient = sum / pixels, rest = sum - quotient * pixels;
     return quotient + (2 * rest > pixels || (2 * rest == pixels && (quotient & 1)) ? 1 : 0);
 }
+
+// The same, of so few pixels that floats hold their number and the sum: a quotient mended by its rest is the nearest float, and
+// 2^23 more the nearest integer. A tenth of the instructions.
+__device__ inline Sum mean_of_few(Sum sum, float pixels) {
+    constexpr float unit = 8388608.0f;
+    const float x = __uint_as_float(__float_as_uint(unit) + unsigned(sum)) - unit, reciprocal = __fdividef(1, pixels);
+    const float near = x * reciprocal, rest = fma(-near, pixels, x);
+    return __float_as_uint(fma(rest, reciprocal, near) + unit) & 0xff;
+}
 #endif
 
 // Rounding after each axis; `bits` are those of its weights. What is closed is still to be saturated.

@@ -16,7 +16,7 @@
 //           they are filtered; what a copy of its own brings, a thread reads without a barrier
 //           CS_GROWTH: so, and the windows of its elements lie alike in every thread: it reads each unit once, and each pixel
 //           of it where that is known when it is compiled
-//           CS_WINDOWS: as CS_SLOT, but its elements may lie anyhow, and each has the words of its window to itself: bytes
+//           CS_WINDOWS: so, but its pixels may lie anyhow: it reads the words of each window by themselves, for all channels
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
 //           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
@@ -25,7 +25,7 @@
 //           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
 //           CS_SLOT: rows of the source are dense, of a multiple of CS_UNIT bytes and aligned to it; the windows of V neighbours
 //           lie in CS_SLOT units; no row lies between two windows. blockDim.x = CS_THREADS
-//           CS_WINDOWS: fixed point; `inner` is 1, and a row has as many words as a window at least
+//           CS_WINDOWS: fixed point; `inner` is CS_PITCH, which divides V, and a window with the word behind it is in CS_SLOT units
 //           CS_GROWTH: divides V; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the table's `left`
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
 // VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9
@@ -42,6 +42,9 @@
 //           5 growth: a slot read by words, once, and no pixel widened twice; bytes of a window multiplied as they lie, two
 //             products an instruction, and saturated two at a time; runs so long that they fill the device evenly: 19.2, 22.7
 //             float32, 13.8, 17.8 float16, 7.8, 12.5 uint8; 90, 84 % float32, 88, 76 % float16, 79, 68 % uint8
+//           6 antialias 1/2 of uint8: words of a thread copied once and not for each window, packed results, all channels of a
+//             pixel by its weights; means divided by floats. Instructions before and after: bilinear 33, 28 contiguous, 44, 28
+//             channels_last (174, 205 us measured before), bicubic 73, 46 (358 us), area 59, 40 (176 us); not yet measured
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
 //           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
 //           gain, for NVRTC has the loop wait for all loads at its end, and spills
@@ -55,7 +58,8 @@
 #endif
 
 constexpr int V = CS_VECTOR;
-constexpr int PIXELS = CS_WIDE ? 1 : V;  // of a thread
+constexpr int CHANNELS = CS_WINDOWS ? CS_PITCH : 1;  // neighbours that share a window
+constexpr int PIXELS = CS_WIDE ? 1 : V / CHANNELS;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
 #if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
 constexpr int HELD = TAPS_D;  // depths of a row kept apart: they round along H first
@@ -63,7 +67,8 @@ constexpr int HELD = TAPS_D;  // depths of a row kept apart: they round along H 
 constexpr int HELD = 1;
 #endif
 
-struct alignas(V * sizeof(Element)) Vector {
+constexpr int BYTES = V * sizeof(Element), STORED = BYTES & -BYTES;  // at once
+struct alignas(STORED) Vector {
     Element e[V];
 };
 
@@ -105,7 +110,7 @@ constexpr int PIXELS_READ = (V - 1 + AHEAD) / CS_GROWTH + CS_TAPS;
 constexpr int FIRST_READ = (CS_UNIT - BEHIND * int(sizeof(Element)) % CS_UNIT) % CS_UNIT / int(sizeof(Element));
 typedef Unit Read;
 #elif CS_WINDOWS
-constexpr int WORDS = CS_SLOT / V;  // of a window
+constexpr int WORDS = (CS_TAPS * CHANNELS + 6) / 4;  // that have a part of a window
 typedef Unit Read;
 #else
 typedef Element Read;
@@ -298,9 +303,10 @@ __device__ Sum sum_of(const Sum (&depths)[N], const Window<N>& window, int bits)
 // streamed: what is written leaves the caches first, for they hold too little of it for whoever reads it.
 __device__ inline void put(Vector* to, const Vector& y, bool streamed) {
     if (streamed) {
-        typename Word<sizeof(Vector)>::Type word;
-        memcpy(&word, &y, sizeof word);
-        __stcs((decltype(&word))to, word);
+        typename Word<STORED>::Type words[BYTES / STORED];
+        memcpy(words, &y, sizeof words);
+#pragma unroll
+        for (int i = 0; i < BYTES / STORED; ++i) __stcs((decltype(&words[0]))to + i, words[i]);
     } else {
         *to = y;
     }
@@ -314,13 +320,13 @@ struct Elements {
     bool packed, cut, hangs;  // cut: some window has fewer taps than places; hangs: the first ones have the pixel behind them
     Index out, apart;         // bytes: the first, and from one to the next
     Index begin, pitch;       // bytes in a source row: of the first pixel of all, and from pixel to pixel
-    unsigned from[PIXELS];    // bytes behind it: of the first pixel of each window
+    unsigned from[PIXELS];    // bytes behind it: of the first pixel of each window; CS_WINDOWS: behind a slot, its first word
     unsigned chosen[PIXELS];  // CS_WINDOWS: of two words, the four bytes from the first of the window
     unsigned copied;          // CS_SLOT: units from `begin` that have a part of a window; CS_GROWTH: a bit for each in the row
     ALONG_W<TAPS_W> w[PIXELS];
 
     __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
-        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || g.packed), cut(false), hangs(false) {
+        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || CS_WINDOWS || g.packed), cut(false), hangs(false) {
         if (packed) {
             first = thread * V;
             step = 1;
@@ -333,7 +339,7 @@ struct Elements {
 #pragma unroll
         for (int c = 0; c < PIXELS; ++c) {
             Index channel;
-            const Index i = pixel_of(c, channel);
+            const Index i = pixel_of(c * CHANNELS, channel);
 #if CS_ARITHMETIC == CS_COPY
             const Index left = CS_GROWTH ? 0 : pixel(axis, i);
 #else
@@ -354,14 +360,6 @@ struct Elements {
             const Index unit = begin + i * CS_UNIT;
             copied |= unsigned(unit >= 0 && unit < Index(axis.n_in) * Index(sizeof(Element))) << i;
         }
-#elif CS_WINDOWS
-        begin = 0;
-#pragma unroll
-        for (int c = 0; c < PIXELS; ++c) {
-            const Index word = at[c] & ~3, last = Index(axis.n_in) - 4 * WORDS;
-            from[c] = unsigned(word < last ? word : last);
-            chosen[c] = 0x3210 + 0x1111 * (unsigned(at[c]) - from[c]);
-        }
 #else
         if (CS_SLOT) begin &= ~3;
         Index last = 0;
@@ -370,7 +368,14 @@ struct Elements {
             from[c] = unsigned(at[c] - begin);
             last = Index(from[c]) > last ? Index(from[c]) : last;
         }
-        copied = unsigned(last + (TAPS_W - 1) * pitch + Index(sizeof(Element)) + 3) / 4;
+        copied = unsigned(last + (TAPS_W - 1) * pitch + CHANNELS * Index(sizeof(Element)) + 3) / 4;
+#endif
+#if CS_WINDOWS
+#pragma unroll
+        for (int c = 0; c < PIXELS; ++c) {
+            chosen[c] = 0x3210 + 0x1111 * (from[c] & 3);
+            from[c] = from[c] / 4 * APART * CS_UNIT;
+        }
 #endif
     }
 
@@ -383,13 +388,27 @@ struct Elements {
     }
 
 #if CS_SLOT
-    __device__ bool copies(int unit) const { return CS_WINDOWS || (CS_GROWTH ? copied >> unit & 1 : unsigned(unit) < copied); }
-    __device__ const Unit* unit(const Element* row, int i) const {
-#if CS_WINDOWS
-        return (const Unit*)moved(row, from[i / WORDS]) + i % WORDS;
-#else
-        return (const Unit*)row + i;
+    __device__ bool copies(int unit) const { return CS_GROWTH ? copied >> unit & 1 : unsigned(unit) < copied; }
 #endif
+
+#if CS_WINDOWS
+    // The bytes of a channel, side by side.
+    __device__ static void bytes_of(int channel, const unsigned (&window)[WORDS - 1], unsigned (&bytes)[(TAPS_W + 3) / 4]) {
+#pragma unroll
+        for (int i = 0; i < (TAPS_W + 3) / 4; ++i) {
+            const unsigned* x = window + i * CHANNELS;  // four pixels
+            bytes[i] = CHANNELS == 1 ? x[0] : __byte_perm(x[0], x[1], permutation(channel, false));
+            if (CHANNELS > 1 && TAPS_W > 2) bytes[i] = __byte_perm(bytes[i], x[2], permutation(channel, true));
+        }
+    }
+    // Of the bytes of a channel of four pixels, those of the first two words; then of the third, behind what is found.
+    __device__ static constexpr unsigned permutation(int channel, bool third) {
+        unsigned chosen = 0;
+        for (int k = 0; k < 4; ++k) {
+            const int at = channel + k * CHANNELS;
+            chosen |= unsigned(third ? at < 8 ? k : at - 4 : at & 7) << 4 * k;
+        }
+        return chosen;
     }
 #endif
 
@@ -424,13 +443,17 @@ struct Elements {
 #endif
 #elif CS_WINDOWS
 #pragma unroll
-        for (int c = 0; c < V; ++c) {
-            unsigned words[WORDS], window[WORDS - 1];
+        for (int p = 0; p < PIXELS; ++p) {
+            unsigned words[WORDS], window[WORDS - 1], bytes[(TAPS_W + 3) / 4];
 #pragma unroll
-            for (int i = 0; i < WORDS; ++i) words[i] = windows[(c * WORDS + i) * APART];
+            for (int i = 0; i < WORDS; ++i) words[i] = ((const unsigned*)((const char*)windows + int(from[p])))[i * APART];
 #pragma unroll
-            for (int i = 0; i < WORDS - 1; ++i) window[i] = __byte_perm(words[i], words[i + 1], chosen[c]);
-            sums[c] = w[c].sum(window, 0, axis.bits);
+            for (int i = 0; i < WORDS - 1; ++i) window[i] = __byte_perm(words[i], words[i + 1], chosen[p]);
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) {
+                bytes_of(c, window, bytes);
+                sums[p * CHANNELS + c] = w[p].sum(bytes, 0, axis.bits);
+            }
         }
 #else
         Vector x[TAPS_W];
@@ -513,11 +536,11 @@ struct Elements {
     }
 
 #if CS_MEAN
-    __device__ Sum pixels(int c) const {
+    __device__ float pixels(int c) const {
         Sum total = 0;
 #pragma unroll
         for (int k = 0; k < TAPS_W; ++k) total += w[CS_WIDE ? 0 : c].of[k];
-        return total;
+        return float(total);
     }
 #endif
 };
@@ -536,10 +559,12 @@ __device__ inline Index last_row(const Axis& axis, Index i) {
 // A thread's parts of source rows, on their way to shared memory, where it alone reads them: STAGES rows at a time.
 struct Ring {
     Unit* slots;       // of the thread
+    Address address;   // of these
     Index next, last;  // the row to be copied next, and the last one of all
     unsigned stage;    // of the row to be read
 
-    __device__ Unit* slot(int d) const { return slots + stage * OF_STAGE + d * OF_DEPTH; }
+    __device__ int at(int d) const { return int(stage) * OF_STAGE + d * OF_DEPTH; }
+    __device__ const Unit* slot(int d) const { return slots + at(d); }
     __device__ void copy(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
         if (next <= last) {
 #pragma unroll
@@ -547,7 +572,7 @@ struct Ring {
                 const Element* const row = moved(moved(x, next * stride), depths[d]);
 #pragma unroll
                 for (int i = 0; i < CS_SLOT; ++i)
-                    if (mine.copies(i)) copy_ahead(slot(d) + i * APART, mine.unit(row, i));
+                    if (mine.copies(i)) copy_ahead(address + (at(d) + i * APART) * CS_UNIT, (const Unit*)row + i);
             }
             ++next;
         }
@@ -560,7 +585,7 @@ struct Ring {
 #if CS_GROWTH
             if (mine.copied != (1u << CS_SLOT) - 1)  // what lies outside of the row weighs 0, and is no NaN
 #pragma unroll
-                for (int i = 0; i < CS_SLOT * TAPS_D; ++i) slot(0)[i * APART] = Unit{};
+                for (int i = 0; i < CS_SLOT * TAPS_D; ++i) slots[at(0) + i * APART] = Unit{};
 #endif
             copy(mine, x, stride, depths);
         }
@@ -607,9 +632,14 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
             window_d.share();
 #endif
             Column<TAPS_H> held[HELD][V] = {};
+#if CS_MEAN
+            float pixels[PIXELS];
+#pragma unroll
+            for (int c = 0; c < PIXELS; ++c) pixels[c] = mine.pixels(c);
+#endif
 #if CS_SLOT
             Unit* const units = slots + threadIdx.x * (ASIDE ? 1 : OF_STAGE / CS_THREADS);
-            Ring ring = {units, first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
+            Ring ring = {units, address_of(units), first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
             ring.start(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
@@ -638,6 +668,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     for (int d = 0; d < HELD; ++d)
 #pragma unroll
                         for (int c = 0; c < V; ++c) held[d][c].forget(TAPS_H - window_h.count);
+#if CS_MEAN
+                const float above = float(window_h.count * window_d.count);
+#endif
                 Sum sums[V];
 #pragma unroll
                 for (int c = 0; c < V; ++c) {
@@ -646,7 +679,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, axis_h.bits);
                     sums[c] = HELD > 1 ? sum_of(column, window_d, axis_d.bits) : column[0];
 #if CS_MEAN
-                    sums[c] = mean(sums[c], mine.pixels(c) * window_h.count * window_d.count);
+                    sums[c] = mean_of_few(sums[c], pixels[CS_WIDE ? 0 : c] * above);
 #endif
                 }
                 mine.store(to, sums);

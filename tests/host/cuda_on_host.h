@@ -279,6 +279,12 @@ CUDA_ON_HOST_SAME_BITS(__double_as_longlong, double, long long)
 CUDA_ON_HOST_SAME_BITS(__longlong_as_double, long long, double)
 #undef CUDA_ON_HOST_SAME_BITS
 
+// Within 2 units in the last place on a device: here one off, up or down, so that nothing depends on the last bit.
+inline float __fdividef(float a, float b) {
+    const float quotient = a / b;
+    return nextafterf(quotient, __float_as_uint(quotient) & 1 ? 0.0f : INFINITY);
+}
+
 // The upper half of a product.
 inline unsigned int __umulhi(unsigned int a, unsigned int b) { return (unsigned int)((uint64_t)a * b >> 32); }
 inline int __mulhi(int a, int b) { return int((int64_t)a * b >> 32); }
