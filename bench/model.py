@@ -59,7 +59,7 @@ class Prediction(NamedTuple):
 def predict(workload: Workload) -> Prediction | None:
     """None for the general kernels, which nobody needs to predict."""
     plan, made = launch(workload)
-    counters = {"few_taps": few_taps, "band": band, "band_integer": band_integer}
+    counters = {"few_taps": few_taps, "band": band, "band_bytes": band_bytes}
     if made.kernel not in counters:
         return None
     code = sass(made.kernel, made.defines)
@@ -176,30 +176,29 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
     return float((sums + filters + rest) / (pixels * width * rows))
 
 
-def band_integer(code: Sass, plan: Plan, made: Launch) -> float:
-    """What a thread does for four source rows at a time, shared among the outputs of a group."""
+def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
+    """A word of four source rows, its share of a row of out, and of what is done once a run."""
     defines, share = dict(made.defines), made.geometry["share"][0]
-    threads, elements = int(defines["CS_THREADS"]), int(defines["CS_ELEMENTS"])
-    rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
+    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
     innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
-    taps = [loop for loop in innermost if _shared_reads(code, loop)]
-    rows_at_once = (
-        4 if plan.arithmetic == "fixed" else 1
-    )  # a read of shared memory gives one row of four pixels, or four rows
-    each_read = sum((loop.latch - loop.head + 1) / _shared_reads(code, loop) for loop in taps) / elements * rows_at_once
-    around = [loop for loop in code.loops if all(loop.holds(each) for each in taps)]  # parts, rows, depths, groups …
-    each_four = code.shortest(around[1].head, around[1].latch, _loads)
-    if plan.arithmetic == "fixed" and width > 1:  # a row is written byte by byte instead, each of four
-        by_bytes = code.shortest(around[1].head, around[1].latch, lambda each: each.text.startswith("STS.U8"))
-        each_four += 4 * (by_bytes - each_four)
-    each_group = code.shortest(around[3].head, around[3].latch, lambda each: each.stores > 0)
-    last = len(plan.axes) - 1
-    counts = [float(axis.taps().count.mean()) for axis in plan.axes]
-    union = (rows - 1) * plan.axes[-2].n_in / plan.axes[-2].n_out + counts[-2] if last > 0 else rows
-    reads = counts[-1] if plan.arithmetic != "fixed" else (counts[-1] + 1.5 + 3) // 4
-    used = -(-pixels * width // threads)
-    fours = -(-int(union) // 4) * (counts[0] if last > 1 else 1)
-    return float(threads * (fours * (each_four + used * each_read * reads) + each_group) / (pixels * width * rows))
+    filtering = max(innermost, key=lambda loop: _shared_reads(code, loop))
+    writing = next(loop for loop in innermost if any(each.stores for each in code.instructions[loop.head : loop.latch]))
+    word, tile = (loop for loop in code.loops if loop.holds(filtering))
+    # Of every element four bytes are read at a time, one for each row.
+    each_read = (filtering.latch - filtering.head + 1) / (
+        _shared_reads(code, filtering) / 4 / int(defines["CS_ELEMENTS"])
+    )
+    each_word = code.shortest(word.head, word.latch, _loads)
+    if width > 1:  # a row is written byte by byte instead, each of four
+        by_bytes = code.shortest(word.head, word.latch, lambda each: each.text.startswith("STS.U8"))
+        each_word += 4 * (by_bytes - each_word)
+    each_row = code.shortest(writing.head, writing.latch, lambda each: each.stores > 0)
+    rows, columns = plan.axes
+    run, window = -(-rows.n_out // made.grid[1]), float(rows.taps().count.mean())
+    words = (rows.n_in / rows.n_out + (window - rows.n_in / rows.n_out + 3) / run) / 4
+    reads = (float(columns.taps().count.mean()) + 1.5 + 3) // 4
+    setup = code.shortest(tile.head, word.head) / run
+    return float(threads * (words * (each_word + each_read * reads) + each_row + setup) / (pixels * width))
 
 
 def _shared_reads(code: Sass, loop: Loop) -> int:

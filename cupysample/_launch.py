@@ -40,6 +40,7 @@ from cupysample._tuning import (
     MAX_BLOCKS,
     MULTIPROCESSORS,
     RESIDENT_BANDS,
+    RESIDENT_BYTES,
     RESIDENT_THREADS,
     RUN_BLOCKS,
     RUN_DEPTHS,
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
 FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
-PLAIN, PAIRS = 0, 1
-"""Kinds of tables. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``; negative, ``Neighbours``."""
+PLAIN, PAIRS, BEGUN = 0, 1, 3
+"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``; negative, ``Neighbours``."""
 PAIRED, GROWN = 16, 32
 """Of a kind of ``Neighbours``: weights of fixed point are pairs; and for each of the growth, where they are too."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
@@ -279,7 +280,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     if slot.units:
         of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
         resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.elements else of_sums)
-        runs, run_depths = _runs(blocks * depths, resident, rows, longest, taps), 1
+        runs, run_depths = _runs(blocks * depths, resident, rows, longest, RUN_START[taps]), 1
     else:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = _between(waves, 1, min(rows, longest))
@@ -295,7 +296,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     )
 
 
-def _runs(blocks: int, resident: int, rows: int, longest: int, taps: int) -> int:
+def _runs(blocks: int, resident: int, rows: int, longest: int, start: int) -> int:
     """In how many runs the rows take least time, if so many blocks share each, and so many in all begin at about the same time.
 
     A multiprocessor's blocks slow each other down; one that is alone takes ``ALONE`` of their time.
@@ -303,7 +304,9 @@ def _runs(blocks: int, resident: int, rows: int, longest: int, taps: int) -> int
 
     def time(runs: int) -> float:
         full, rest = divmod(blocks * runs, resident)
-        return (full + (max(ALONE, rest / resident) if rest else 0)) * (-(-rows // runs) + RUN_START[taps])
+        if not full:  # none follows another, and some multiprocessors have one more than others
+            rest += -rest % MULTIPROCESSORS
+        return (full + (max(ALONE, rest / resident) if rest else 0)) * (-(-rows // runs) + start)
 
     least = -(-rows // longest)
     return min(range(least, min(rows, least + 2 * MULTIPROCESSORS) + 1), key=time)
@@ -579,6 +582,12 @@ def band(plan: Plan, view: View) -> Made | None:
             break
     if max(across, rows, depths) >= _indices():
         return None
+    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and has_begun_table(plan.axes[0]):
+        start = -(-_window_rows(plan) * rows // plan.axes[0].n_in) + 1
+        runs = _runs(across, RESIDENT_BYTES // threads, rows, rows, start)
+        defines = band_bytes_defines(threads, columns, 1 if pixels * channels <= threads else BAND_INTEGERS, packed)
+        share = Share(packed, pixels=pixels, channels=channels)
+        return Made("band_bytes", defines, _grid(across, runs, 1), threads, share, (BEGUN, PAIRS))
     waves = across * rows * depths // FILLING_BLOCKS
     group = _between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
@@ -654,6 +663,12 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
         ("CS_ROWS", str(_band_rows(arithmetic))),
         *([("CS_CHANNELS", str(BAND_CHANNELS))] if arithmetic in SEPARABLE else integer),
     )
+
+
+def band_bytes_defines(threads: int, columns: int, elements: int, packed: bool) -> Defines:
+    """The defines of an instance of kernels/band_bytes.cu: band_integer.cu's, with so many elements of out a thread."""
+    same = dict(band_defines(2, "uint8", "fixed", threads, columns, packed))
+    return tuple((same | {"CS_ELEMENTS": str(elements)}).items())
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
@@ -733,6 +748,11 @@ def _instances() -> Iterator[tuple[str, Defines]]:
                 for packed in (False,) if arithmetic in SEPARABLE else (False, True):
                     yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
 
+    for threads, columns in band_shapes("uint8", "fixed"):
+        for elements in (1, BAND_INTEGERS):
+            for packed in (False, True):
+                yield "band_bytes", band_bytes_defines(threads, columns, elements, packed)
+
 
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:
     only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
@@ -745,16 +765,38 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
+def has_begun_table(axis: Axis) -> bool:
+    """Whether kernels/band_bytes.cu can walk down the axis: no row begins before the ``BAND_INTEGER_ROWS``-th before it ends."""
+    if axis.n_in // 4 * BAND_INTEGER_ROWS * 8 > TABLE_BYTES:
+        return False
+    begin, _, first = _words(axis.taps())
+    return int((np.arange(axis.n_out) - first[begin]).max()) < BAND_INTEGER_ROWS
+
+
+def _words(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The words of four pixels in which each row of the matrix begins and ends; the first row that ends in each, or behind it."""
+    begin, end = taps.left // 4, (taps.left + taps.count - 1) // 4
+    return begin, end, np.searchsorted(end, np.arange(int(end[-1]) + 2))
+
+
 def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as the kernels read it.
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           kernels/band_integer.cu's ``Pairs``; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
+           ``Pairs`` of kernels/window.cuh; BEGUN for those of H in kernels/band_bytes.cu; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
            or of its ``Neighbours``, negative, with ``PAIRED`` and ``GROWN``.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
     assert weight is not None
+    if kind == BEGUN:
+        begin, _, first = _words(taps)
+        rows = first[:-1, None] + np.arange(BAND_INTEGER_ROWS)
+        known = np.minimum(rows, axis.n_out - 1)
+        k = 4 * np.arange(len(first) - 1)[:, None, None] + np.arange(4) - taps.left[known][..., None]
+        inside = (rows < axis.n_out)[..., None] & (k >= 0) & (k < taps.count[known][..., None])
+        found = np.where(inside, weight[known[..., None], np.where(inside, k, 0)], 0)
+        return first.astype(np.int32), begin.astype(np.int32), _short(found)
     if kind == PAIRS:
         weight = _pairs(taps.left, taps.count, weight)
     if kind in (PLAIN, PAIRS):

@@ -293,13 +293,15 @@ H100, 2026-11-27, microseconds with 8 and 4: lanczos 460 564, photo-quarter 357 
 """
 
 BAND_INTEGERS = 2
-"""kernels/band_integer.cu: elements of out of a thread, at most; half as many in 3-D and where sums are doubles.
+"""kernels/band_integer.cu: elements of out of a thread, at most; half as many in 3-D and where sums are doubles. As many of
+kernels/band_bytes.cu where a tile has more than threads, else one.
 
 Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elements and rows of a group, 256 threads:
 
     4 and 4: 307 137     4 and 8: 266 116, spills     2 and 4: 337 158     2 and 8: 297 135
 
-128 threads of more registers, 4 and 4: 293 131. Measured, H100, 2026-11-27, microseconds with 8 rows, 4 elements and 2:
+128 threads of more registers, 4 and 4: 293 131. band_bytes.cu: 2 and 8: 164, at 1/9.6, where one is enough, 1 and 8: 1091 for
+2069 of band_integer.cu. Measured, H100, 2026-11-27, microseconds with 8 rows, 4 elements and 2:
 photo-quarter 277 277, thumbnail 270 248.
 """
 
@@ -363,8 +365,8 @@ BAND_CHANNELS = 64
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS = 132 * 2048, 132 * 768
-"""Threads that a large GPU (H100) holds at a time, at most, and of kernels/band.cu."""
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, 132 * 512
+"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

@@ -1,5 +1,5 @@
-"""kernels/band.cu and band_integer.cu, run on the CPU: every instance, every way its threads share a row, windows longer than
-shared memory.
+"""kernels/band.cu, band_integer.cu and band_bytes.cu, run on the CPU: every instance, every way its threads share a row, windows
+longer than shared memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DTYPES = [
 
 
 class Call(NamedTuple):
-    """An array and arguments that get one of these kernels: every axis shrinks, so that no row is short."""
+    """An array and arguments that get one of these kernels: the last axis shrinks, so that no row is short."""
 
     x: NDArray[Any]
     size: tuple[int, ...]
@@ -38,6 +38,13 @@ class Call(NamedTuple):
             return {"size": self.size, "mode": "area"}
         mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(self.size)]
         return {"size": self.size, "mode": mode, "antialias": True}
+
+    @property
+    def kernel(self) -> str:
+        if self.arithmetic in _launch.SEPARABLE:
+            return "band"
+        grows = self.size[0] > self.x.shape[2]
+        return "band_bytes" if self.arithmetic == "fixed" and len(self.size) == 2 and not grows else "band_integer"
 
     def prepare(self) -> tuple[Launch, NDArray[Any], launches.Tables]:
         """What a device would get, the output, and the tables that it reads."""
@@ -82,6 +89,13 @@ def calls() -> Iterator[Call]:
                     yield some._replace(x=np.moveaxis(some.x, -1, 1))
             if before == (23,) and arithmetic != "fixed":  # two and a half windows for a single pixel
                 yield call((1, 1, *before, 5 * threads * columns // 2), *smaller, 1)
+            if before == (23,) and arithmetic == "fixed":  # a pixel is read by many rows, by a few, by at most two
+                for height in (230, 23, 13):
+                    for n in (each * fill + more for each, fill in shapes for more in (0, 1)):
+                        yield call((1, 2, *before, n), height, n // 17)
+                for n in (each * fill // 2 for each, fill in shapes):  # more elements than threads
+                    yield call((1, 1, *before, 2 * n), 3, n // 5)
+                    yield call((1, 1, *before, 2 * n + 1), 3, n // 5)
             for channels in (3, 96, 99) if before in ((23,), (7, 9)) else ():
                 some = call((1, *before, 40, channels), *smaller, 3)
                 yield some._replace(x=np.moveaxis(some.x, -1, 1))
@@ -105,8 +119,9 @@ def test_every_instance(kernels: HostKernels) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(_launch, "FILLING_BLOCKS", 1 if full else 10**9)
                 patch.setattr(_launch, "RESIDENT_THREADS", 1 if full else 10**9)
+                patch.setattr(_launch, "RESIDENT_BYTES", 128 if full else 10**9)
                 made, out, _tables = call.prepare()
-            assert made.kernel == ("band" if call.arithmetic in _launch.SEPARABLE else "band_integer"), call
+            assert made.kernel == call.kernel, call
             share = made.geometry[0]["share"]
             seen.add((made.defines, bool(share["packed"])))
             assert full or share["rows"] == 1

@@ -1,0 +1,210 @@
+// window.cuh: four source rows at a time in shared memory, where each thread reads what its elements of out need of them.
+#pragma once
+
+constexpr int AT_ONCE = 4;  // source rows
+
+#if CS_ARITHMETIC == CS_FIXED
+
+// uint8: rows of bytes, the pixels of a channel side by side. Weights are pairs of 16 bits, four to a word of pixels, so that
+// one instruction adds two products. Behind a row each thread has a byte for columns that are not the tile's.
+constexpr int ROW_BYTES = COLUMNS + 8 * 64, ROW_WORDS = (ROW_BYTES + CS_THREADS) / 4;
+
+struct alignas(16) Window {
+    unsigned words[AT_ONCE][ROW_WORDS];
+    unsigned behind[COLUMNS / 4];  // read by an element whose window is shorter than its neighbour's
+};
+
+// The weights of four pixels.
+struct alignas(8) Pairs {
+    int low, high;
+};
+__device__ inline Sum add_four(const Pairs& w, unsigned bytes, Sum sum) {
+    return add_pair<true>(w.high, bytes, add_pair<false>(w.low, bytes, sum));
+}
+
+// Four bytes of sums that are to be rounded.
+__device__ inline unsigned packed_together(const Sum (&sums)[AT_ONCE], int bits) {
+    const unsigned high = saturated(closing(sums[2], bits), closing(sums[3], bits), 0);
+    return saturated(closing(sums[0], bits), closing(sums[1], bits), high);
+}
+
+// Where a thread's columns lie in a row of the window: a pixel's place is congruent to it modulo 4.
+static_assert(VECTORS == 1, "a thread's columns are equally far apart");
+struct Places {
+    unsigned pairs[(V + 1) / 2];
+
+    // Whether the bytes of a row lie in the window as they do in memory.
+    __device__ static bool in_order(const Geometry& g) { return is_packed(g) && g.channels == 1; }
+    __device__ static Index first(const Geometry& g, const Tile& tile) {
+        return in_order(g) ? tile.begin : tile.pixel & 3;
+    }
+    __device__ static Index pitch(const Geometry& g, const Tile& tile) {
+        return g.channels == 1 ? 0 : ((tile.extent - tile.begin) / Index(g.channels) + 3 + 7) & ~3;
+    }
+
+    __device__ void set(const Geometry& g, const Tile& tile, const Columns& mine) {
+        const Index width = Index(g.channels), step = is_packed(g) ? 1 : mine.step;
+        const Index pixels = quotient(step, width), channels = step - pixels * width;
+        Index e = mine.first - tile.begin, p = quotient(e + V * width, width) - V, channel = e - p * width;  // e may be < 0
+#pragma unroll
+        for (int c = 0; c < V; ++c) {
+            unsigned place = unsigned(channel * pitch(g, tile) + first(g, tile) + p);
+            if (!in_order(g) && (e < 0 || e >= tile.extent - tile.begin)) place = ROW_BYTES + threadIdx.x;
+            pairs[c / 2] = c % 2 ? pairs[c / 2] | place << 16 : place;
+            e += step;
+            p += pixels;
+            channel += channels;
+            if (channel >= width) {
+                channel -= width;
+                ++p;
+            }
+        }
+    }
+
+    template <typename Read>
+    __device__ void write(const Geometry& g, const Columns&, int j, const Read& x, Window& window) const {
+        if (write_vector(g, x, window.words[j] + (pairs[0] & 0xffff) / 4)) return;
+#pragma unroll
+        for (int c = 0; c < V; ++c) ((Element*)window.words[j])[pairs[c / 2] >> (c % 2 ? 16 : 0) & 0xffff] = x[c];
+    }
+
+    __device__ bool write_vector(const Geometry&, const Apart&, unsigned*) const { return false; }
+    __device__ bool write_vector(const Geometry& g, const Packed& x, unsigned* to) const {
+        if (in_order(g)) *(Neighbours*)to = x.vector[0];
+        return in_order(g);
+    }
+};
+
+// An element of the tile: the first word of its window, and how many there are.
+struct Output {
+    Index i, at, count;
+
+    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, Index e) {
+        const Index width = Index(g.channels), p = quotient(e, width), channel = e - p * width;
+        i = at = count = 0;  // of nobody's
+        if (p >= tile.pixels || channel >= tile.channels) return;
+        i = tile.i + p;
+        const Index left = axis.left[i];
+        at = (channel * Places::pitch(g, tile) + Places::first(g, tile) + left - tile.pixel) / 4;
+        count = ((left & 3) + axis.count[i] + 3) / 4;
+    }
+
+    __device__ bool exists() const { return count > 0; }
+
+    __device__ Pairs pairs(const Axis& axis, Index k) const { return ((const Pairs*)axis.weight)[i + k * Index(axis.n_out)]; }
+
+    __device__ void filter(const Axis& axis, Index, Index, bool, const Window& window, Sum (&sums)[AT_ONCE]) const {
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) sums[j] = 0;
+#pragma unroll 2
+        for (Index k = 0; k < count; ++k) {
+            const Pairs w = pairs(axis, k);
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; ++j) sums[j] = add_four(w, window.words[j][at + k], sums[j]);
+        }
+    }
+};
+
+#else
+
+// A column of the rows, read at once.
+struct alignas(AT_ONCE * sizeof(Element)) Column {
+    Element row[AT_ONCE];
+};
+
+// One place in every 128 bytes stays empty, so that columns a power of two apart lie in different banks.
+constexpr int LINE = 128 / sizeof(Column);
+__device__ inline Index place(Index column) { return column + unsigned(column) / LINE; }
+
+struct Window {
+    Column columns[COLUMNS + COLUMNS / LINE];
+};
+
+struct Places {
+    __device__ void set(const Geometry&, const Tile&, const Columns&) {}
+
+    template <typename Read>
+    __device__ void write(const Geometry& g, const Columns& mine, int j, const Read& x, Window& window) const {
+#pragma unroll
+        for (int c = 0; c < V; ++c) window.columns[place(mine.column(g, c))].row[j] = x[c];
+    }
+};
+
+// An element of the tile: the column that tap 0 reads, and how many taps there are.
+struct Output {
+    Index i, at, count;
+
+    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, Index e) {
+        const Index width = Index(g.channels), p = quotient(e, width), channel = e - p * width;
+        i = at = count = 0;  // of nobody's
+        if (p >= tile.pixels || channel >= tile.channels) return;
+        i = tile.i + p;
+        const Row row(axis, i);
+        at = tile.begin + (row.left - tile.pixel) * width + channel;
+        count = row.count;
+    }
+
+    __device__ bool exists() const { return count > 0; }
+
+    // Add the taps whose columns are in the part of the window.
+    __device__ void filter(const Axis& axis, Index width, Index part, bool whole, const Window& window,
+                           Sum (&sums)[AT_ONCE]) const {
+        Index column = at - part, k = 0, past = count;
+        if (!whole) {
+            k = column < 0 ? (width - 1 - column) / width : 0;
+            past = at_most(past, column < COLUMNS ? (COLUMNS - 1 - column) / width + 1 : 0);
+            column += k * width;
+        }
+        const Weight* w = (const Weight*)axis.weight + i + k * Index(axis.n_out);
+#pragma unroll 2
+        for (; k < past; ++k, w += Index(axis.n_out), column += width) {
+            const Weight weight = *w;
+            const Column tap = window.columns[place(column)];
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; ++j) sums[j] = accumulate(weight, widen(tap.row[j]), sums[j]);
+        }
+    }
+};
+
+#endif
+
+// A thread's columns of the source rows taken at once; those beyond the last are the last again. Vectors are read ahead; of
+// elements, which take a register each, one row is held at a time.
+template <typename Read>
+struct Source;
+
+template <>
+struct Source<Packed> {
+    Packed x[AT_ONCE];
+
+    __device__ void ahead(const Columns& mine, const Element* __restrict__ row, long long stride, Index rows) {
+        if (mine.count == 0) return;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) {
+            mine.read(row, x[j]);
+            row = moved(row, j + 1 < rows ? stride : 0);
+        }
+    }
+    __device__ void write(const Geometry& g, const Columns& mine, const Element*, long long, Index, const Places& places,
+                          Window& window) const {
+        if (mine.count == 0) return;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) places.write(g, mine, j, x[j], window);
+    }
+};
+
+template <>
+struct Source<Apart> {
+    __device__ void ahead(const Columns&, const Element*, long long, Index) {}
+    __device__ void write(const Geometry& g, const Columns& mine, const Element* __restrict__ row, long long stride, Index rows,
+                          const Places& places, Window& window) const {
+        if (mine.count == 0) return;
+#pragma unroll 1
+        for (int j = 0; j < AT_ONCE; ++j) {
+            Apart x;
+            mine.read(row, x);
+            places.write(g, mine, j, x, window);
+            row = moved(row, j + 1 < rows ? stride : 0);
+        }
+    }
+};
