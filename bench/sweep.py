@@ -41,7 +41,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"GATHERED_ELEMENTS": tuple({"fixed": (n, n)} for n in (4, 8, 16))},
     {"WINDOWED_ELEMENTS": tuple({1: n, 3: 3 * n // 2} for n in (4, 16))},
     {"RUN_THREADS": (64, 256)},
-    {"GROWTHS": ((),)},
+    {"RATIOS": ((), ((2, 1), (4, 1)))},
     {"ALONE": (0.1, 1.0)},
     {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
     {"STREAMED_BYTES": (1 << 20, 1 << 40)},

@@ -15,8 +15,9 @@ import numpy as np
 
 from cupysample import _kernels
 from cupysample._arrays import Layout, Library, Output
-from cupysample._launch import Launch, Table, launch, table_arrays
+from cupysample._launch import Launch, Table, launch
 from cupysample._plan import Plan
+from cupysample._tables import table_arrays
 from cupysample._taps import Axis
 from cupysample._tuning import LAUNCHES, TABLES_BYTES
 

@@ -16,7 +16,8 @@ import numpy as np
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
-from cupysample._taps import METHODS, Axis, Taps, fixed_point_bits
+from cupysample._tables import ALIKE, BEGUN, PAIRED, PAIRS, PLAIN, alike, has_begun_table, has_table
+from cupysample._taps import METHODS, Axis, fixed_point_bits
 from cupysample._tuning import (
     ALONE,
     BAND_CHANNELS,
@@ -35,10 +36,10 @@ from cupysample._tuning import (
     BLOCK,
     FILLING_BLOCKS,
     GATHERED_ELEMENTS,
-    GROWTHS,
     HELD_BYTES,
     MAX_BLOCKS,
     MULTIPROCESSORS,
+    RATIOS,
     RESIDENT_BANDS,
     RESIDENT_BYTES,
     RESIDENT_THREADS,
@@ -47,10 +48,10 @@ from cupysample._tuning import (
     RUN_ROWS,
     RUN_START,
     RUN_THREADS,
+    SHRUNK_TAPS,
     STAGES,
     STAGES_BYTES,
     STREAMED_BYTES,
-    TABLE_BYTES,
     TABLE_ROWS,
     WINDOWED_BLOCKS,
     WINDOWED_ELEMENTS,
@@ -62,16 +63,14 @@ if TYPE_CHECKING:
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
 FORWARD, TRANSPOSED = 1, 2
 """Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
-PLAIN, PAIRS, BEGUN = 0, 1, 3
-"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``; negative, ``Neighbours``."""
-PAIRED, GROWN = 16, 32
-"""Of a kind of ``Neighbours``: weights of fixed point are pairs; and for each of the growth, where they are too."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 REALS = {"complex64": "float32", "complex128": "float64"}
 MEAN_PIXELS = 1 << 24
 """Pixels of a mean whose sum fits 32 bits."""
 SEPARABLE = ("float", "mean")
 """Arithmetics whose axes may be summed in any order."""
+GROWING = ("float", "fixed", "copy")
+"""Those of rows that grow by a known factor."""
 WARP = 32
 VECTOR_BYTES = 16
 """The widest load or store of a thread."""
@@ -279,7 +278,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     longest = RUN_ROWS["wide" if wide else "copied" if slot.units else "gathered"][len(plan.axes)][taps]
     if slot.units:
         of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
-        resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.elements else of_sums)
+        resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.windows else of_sums)
         runs, run_depths = _runs(blocks * depths, resident, rows, longest, RUN_START[taps]), 1
     else:
         waves = across * rows * depths // RESIDENT_THREADS
@@ -292,7 +291,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         _grid(blocks, runs, -(-depths // run_depths)),
         RUN_THREADS,
         Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
-        (taps,) * (len(plan.axes) - 1) + (-(taps + GROWN * slot.growth + PAIRED * bool(slot.elements)),),
+        (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
     )
 
 
@@ -376,14 +375,21 @@ def _pitch(plan: Plan, view: View, taps: int) -> int:
 class Slot(NamedTuple):
     """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu.
 
-    growth:    the windows of neighbours lie alike, for the row has so many times the pixels of its source; 0 where they do not.
-    elements:  of a thread that reads the words of each window by themselves; else 0, and it has ``vector``.
+    ratio:     where the windows of neighbours lie alike, (pixels of the row, of its source); else (0, 1).
+    windows:   the words of each window are read by themselves.
+    elements:  of a thread, if not ``vector``.
     """
 
     units: int = 0
     unit: int = 4
-    growth: int = 0
+    ratio: tuple[int, int] = (0, 1)
+    windows: bool = False
     elements: int = 0
+
+    @property
+    def number(self) -> int:
+        """Of the ratio in the kind of a table; 0 for none."""
+        return 1 + RATIOS.index(self.ratio) if self.ratio[0] else 0
 
 
 NO_SLOT = Slot()
@@ -398,18 +404,27 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
     itemsize = int(dtype.removeprefix("bits")) // 8 if dtype.startswith("bits") else _itemsize(dtype)
     if itemsize > 4 or (taps > 1 and pitch == 0):
         return
-    for growth in GROWTHS if pitch < 2 and arithmetic in ("float", "fixed", "copy") else ():
+    for ratio in RATIOS if pitch < 2 else ():
+        grows, shrinks = ratio
+        if (
+            arithmetic not in GROWING
+            if shrinks == 1
+            else axes != 2 or taps not in SHRUNK_TAPS.get((dtype, arithmetic), ())
+        ):
+            continue
+        several = WINDOWED_ELEMENTS[1] if shrinks > 1 and arithmetic == "fixed" else elements
+        begin = alike(several, taps, ratio)
         # Bytes: from thread to thread, and of the pixels before the first.
-        step, before = elements // growth * itemsize, taps // 2 * itemsize
-        if elements % growth == 0 and step % 4 == 0:
-            unit = max(4, math.gcd(step, before, VECTOR_BYTES))
-            begin = grown(elements, taps, growth)
+        step, before = several * shrinks // grows * itemsize, -int(begin[0]) * itemsize
+        if several * shrinks % grows == 0 and step % 4 == 0:
+            # Where a row shrinks the last units of a thread are the next one's first anyway, and wide ones are fewer.
+            unit = max(4, math.gcd(step, VECTOR_BYTES, before if shrinks == 1 else 0))
             pixels = int(begin[-1] - begin[0]) + taps
-            yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, growth)
+            yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, ratio, elements=several)
     if arithmetic == "fixed" and axes < 3 and (pitch > 1 or taps > 2):
         step = max(2, taps // 2)  # from window to window: of antialiased linear and cubic rows, and of those by 1/2
         last = 3 + (WINDOWED_ELEMENTS[pitch] // pitch - 1) * step * pitch
-        yield Slot(last // 4 + _window_words(taps, pitch), elements=WINDOWED_ELEMENTS[pitch])
+        yield Slot(last // 4 + _window_words(taps, pitch), windows=True, elements=WINDOWED_ELEMENTS[pitch])
     elif taps < 8 or itemsize > 1:  # those would take too many registers
         pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
         yield Slot(((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1)  # odd, for banks
@@ -435,7 +450,8 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
     steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
     for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
-        packed = _is_of_vectors(view, slot.elements or elements) and (slot.elements > 0 or axis.n_in <= axis.n_out)
+        fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
+        packed = fits and _is_of_vectors(view, slot.elements or elements)
         if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, elements, taps, view.itemsize):
             return slot
     return NO_SLOT
@@ -444,10 +460,10 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
 def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
-    if slot.growth:
-        begin = grown(axis.n_out, taps, slot.growth)
+    if slot.number:
+        begin = alike(axis.n_out, taps, slot.ratio)
         behind = left + count - begin - taps
-        clamped = np.arange(axis.n_out) < slot.growth // 2  # to the first pixel; then the second weighs 0
+        clamped = np.arange(axis.n_out) < slot.ratio[0] // 2  # to the first pixel; then the second weighs 0
         if taps == 2 and (behind[clamped] == 1).all() and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
         return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
@@ -455,17 +471,12 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, i
         np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements or elements), inner.extent
     )
     first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
-    if slot.elements:  # pixels of inner.extent bytes, which is the pitch
+    if slot.windows:  # pixels of inner.extent bytes, which is the pitch
         last = first.max(axis=1) - inner.extent + 1
         return int((last // 4 - first.min(axis=1) // 4).max()) + _window_words(taps, inner.extent) <= slot.units
     begin = first.min(axis=1) * itemsize // 4
     end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * itemsize
     return int((-(-end // 4) - begin).max()) <= slot.units
-
-
-def grown(n_out: int, taps: int, growth: int) -> NDArray[np.int64]:
-    """Where windows of so many taps begin if a row has ``growth`` times the pixels of its source: kernels/few_taps.cu."""
-    return (np.arange(n_out) + (growth // 2 if taps > 1 else 0)) // growth - taps // 2
 
 
 def _skips_rows(plan: Plan) -> bool:
@@ -491,8 +502,9 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
         ("CS_PITCH", str(pitch)),
         ("CS_SLOT", str(slot.units)),
         ("CS_UNIT", str(slot.unit)),
-        ("CS_GROWTH", str(slot.growth)),
-        ("CS_WINDOWS", str(int(slot.elements > 0))),
+        ("CS_GROWTH", str(slot.ratio[0])),
+        ("CS_SHRINK", str(slot.ratio[1])),
+        ("CS_WINDOWS", str(int(slot.windows))),
         ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
         ("CS_THREADS", str(RUN_THREADS)),
     )
@@ -673,7 +685,7 @@ def band_bytes_defines(threads: int, columns: int, elements: int, packed: bool) 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
     """Whether band.cu takes fewer instructions than few_taps.cu: see ``BAND_FILLED``."""
-    gathers = ("CS_WIDE", "0") in made.defines and len(plan.axes) > 1
+    gathers = {("CS_WIDE", "0"), ("CS_SLOT", "0")} <= set(made.defines) and len(plan.axes) > 1
     if not gathers or made.tables[0] < BAND_TAPS.get(view.dtype, _TAPS[-1] + 1):
         return False
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
@@ -758,92 +770,6 @@ def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch:
     only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
     elements = vector(axes, dtype, arithmetic, taps, wide)
     return NO_SLOT, *(() if wide or only_shrinks else slots(axes, dtype, arithmetic, elements, taps, pitch))
-
-
-def has_table(axis: Axis) -> bool:
-    """Whether the axis' rows are tabulated; longer ones are computed by each thread."""
-    return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
-
-
-def has_begun_table(axis: Axis) -> bool:
-    """Whether kernels/band_bytes.cu can walk down the axis: no row begins before the ``BAND_INTEGER_ROWS``-th before it ends."""
-    if axis.n_in // 4 * BAND_INTEGER_ROWS * 8 > TABLE_BYTES:
-        return False
-    begin, _, first = _words(axis.taps())
-    return int((np.arange(axis.n_out) - first[begin]).max()) < BAND_INTEGER_ROWS
-
-
-def _words(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The words of four pixels in which each row of the matrix begins and ends; the first row that ends in each, or behind it."""
-    begin, end = taps.left // 4, (taps.left + taps.count - 1) // 4
-    return begin, end, np.searchsorted(end, np.arange(int(end[-1]) + 2))
-
-
-def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
-    """Return an axis' table as the kernels read it.
-
-    kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           ``Pairs`` of kernels/window.cuh; BEGUN for those of H in kernels/band_bytes.cu; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
-           or of its ``Neighbours``, negative, with ``PAIRED`` and ``GROWN``.
-    """
-    taps: Taps = axis.taps()
-    weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
-    assert weight is not None
-    if kind == BEGUN:
-        begin, _, first = _words(taps)
-        rows = first[:-1, None] + np.arange(BAND_INTEGER_ROWS)
-        known = np.minimum(rows, axis.n_out - 1)
-        k = 4 * np.arange(len(first) - 1)[:, None, None] + np.arange(4) - taps.left[known][..., None]
-        inside = (rows < axis.n_out)[..., None] & (k >= 0) & (k < taps.count[known][..., None])
-        found = np.where(inside, weight[known[..., None], np.where(inside, k, 0)], 0)
-        return first.astype(np.int32), begin.astype(np.int32), _short(found)
-    if kind == PAIRS:
-        weight = _pairs(taps.left, taps.count, weight)
-    if kind in (PLAIN, PAIRS):
-        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
-    growth, paired, places = abs(kind) // GROWN, abs(kind) & PAIRED, abs(kind) % PAIRED
-    if weight.dtype == np.int32 and (kind > 0 or growth or paired):  # pairs of fixed point
-        weight = _short(weight)
-    table = np.zeros(axis.n_out, _window_dtype(places, weight.dtype))
-    # The place of tap 0: so that the last place is taken, or the first, unless places would end behind the row.
-    first = places - taps.count if kind > 0 else np.maximum(taps.left + places - max(axis.n_in, places), 0)
-    if growth:
-        first = taps.left - grown(axis.n_out, places, growth)
-    hangs = first + taps.count > places
-    k = np.arange(places) - first[:, None]
-    inside = (k >= 0) & (k < taps.count[:, None])
-    table["left"] = taps.left - (0 if kind > 0 else first)
-    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places)) + (hangs << places)
-    table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
-    return (table,)
-
-
-def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
-    """(rows, words, 4): the weights of four pixels, the first of which is ``left`` rounded down to a multiple of 4."""
-    words = int((left % 4 + count).max() + 3) // 4
-    k = np.arange(4 * words) - left[:, None] % 4
-    inside = (k >= 0) & (k < count[:, None])
-    found = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
-    return _short(found).reshape(len(left), words, 4)
-
-
-def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
-    """Weights of fixed point, which fit 16 bits (``fixed_point_bits``)."""
-    assert np.abs(weight).max() < 1 << 15
-    return weight.astype(np.int16)
-
-
-def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
-    """``struct Window`` of kernels/few_taps.cu: a multiple of 16 bytes."""
-    size = 8 + places * weight.itemsize
-    return np.dtype(
-        {
-            "names": ["left", "count", "weight"],
-            "formats": ["i4", "i4", (weight, places)],
-            "offsets": [0, 4, 8],
-            "itemsize": -(-size // 16) * 16,
-        }
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ RUN_START, RUN_BLOCKS, MULTIPROCESSORS, ALONE = (
     {1: 2, 2: 5, 4: 8, 8: 10},
     {
         1: {taps: {1: 8, 2: 8, 4: 8} for taps in (1, 2, 4, 8)},
-        2: {1: {1: 9, 2: 10, 4: 10}, 2: {1: 6, 2: 5, 4: 7}, 4: {1: 7, 2: 4, 4: 5}, 8: {1: 5, 2: 4, 4: 4}},
+        2: {1: {1: 9, 2: 10, 4: 10}, 2: {1: 6, 2: 5, 4: 7}, 4: {1: 7, 2: 4, 4: 5}, 8: {1: 4, 2: 4, 4: 4}},
         3: {1: {1: 8, 2: 8, 4: 8}, 2: {1: 5, 2: 4, 4: 5}, 4: {1: 4, 2: 4, 4: 4}},
     },
     132,
@@ -259,10 +259,23 @@ volume float32 362 273, float16 206 168; photo float16 backward 271 194. As they
 490 492 499, features-bicubic float32 523 517 525 532, float16 295 295 293 298, decoder float16 31.3 30.6 30.4 31.4.
 """
 
-GROWTHS = (2, 4)
-"""kernels/few_taps.cu: factors by which a row grows that have instances of their own, where a vector has a multiple of so many.
+RATIOS = ((2, 1), (4, 1), (1, 2))
+SHRUNK_TAPS = {
+    ("float16", "float"): (2, 4, 8),
+    ("bfloat16", "float"): (2, 4, 8),
+    ("float32", "float"): (8,),
+    ("uint8", "fixed"): (2, 4, 8),
+    ("uint8", "mean"): (2,),
+}
+"""kernels/few_taps.cu: pixels of a row and of its source, whose windows then lie alike, that have instances of their own; in 2-D,
+where rows shrink, with so many taps.
 
-Measured, H100, 2026-11-27, microseconds without and with: features-bicubic float32 564 525, float16 331 295, uint8 250 162; features
+Counted for sm_90, instructions an output of a row of half its source, by band.cu, or gathered where taps are 2, and so: 2 taps
+float16 40, 27, means of uint8 40, 23; 4 taps float16 69, 38, uint8 28, 23; 8 taps float32 164, 63, float16 98, 71. Not yet
+measured; before it was, H100, 2026-11-27, the share of a copy: 78 % area float16, 46 % uint8, 69 % bilinear antialias float16, 47 %
+uint8, 73 and 54 % bicubic float32 and float16. float32 of 2 and 4 taps stays with what takes 89 to 96 %.
+
+Rows that grow, measured, H100, 2026-11-27, microseconds without and with: features-bicubic float32 564 525, float16 331 295, uint8 250 162; features
 uint8 162 137, float16 259 253, float32 495 491; volume float32 259 249, float16 158 136; superresolution (4) 212 187; pyramid float16
 32.0 28.7; features-nearest uint8 128 122; decoder float16 33.0 30.3.
 """

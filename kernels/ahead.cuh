@@ -25,12 +25,12 @@ typedef char* Address;
 __device__ inline Address address_of(void* shared) { return (char*)shared; }
 #endif
 
-// Copy 4, 8 or 16 aligned bytes; by 16 they leave L1 to the tables.
-template <typename T>
+// Copy 4, 8 or 16 aligned bytes; 16 that nobody else copies leave L1 to the tables.
+template <bool Once, typename T>
 __device__ inline void copy_ahead(Address to, const T* global) {
 #if CS_COPIES_AHEAD
     const size_t from = __cvta_generic_to_global(global);
-    if (sizeof(T) == 16)
+    if (Once && sizeof(T) == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(sizeof(T)) : "memory");

@@ -84,7 +84,7 @@ struct Ahead {
             const Element* from = row;
 #pragma unroll
             for (int c = 0; c < VECTORS; ++c) {
-                copy_ahead(address_of(slot(c)), (const Neighbours*)from);
+                copy_ahead<true>(address_of(slot(c)), (const Neighbours*)from);
                 from = moved(from, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
             }
             row = moved(row, stride);

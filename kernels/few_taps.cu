@@ -15,7 +15,7 @@
 //           CS_SLOT: packed, and its windows lie in a few units of a row that it copies to shared memory, STAGES rows before
 //           they are filtered; what a copy of its own brings, a thread reads without a barrier
 //           CS_GROWTH: so, and the windows of its elements lie alike in every thread: it reads each unit once, and each pixel
-//           of it where that is known when it is compiled
+//           of it where that is known when it is compiled; CS_SHRINK: pixels of the source for each CS_GROWTH of out
 //           CS_WINDOWS: so, but its pixels may lie anyhow: it reads the words of each window by themselves, for all channels
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
@@ -25,8 +25,9 @@
 //           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
 //           CS_SLOT: rows of the source are dense, of a multiple of CS_UNIT bytes and aligned to it; the windows of V neighbours
 //           lie in CS_SLOT units; no row lies between two windows. blockDim.x = CS_THREADS
-//           CS_WINDOWS: fixed point; `inner` is CS_PITCH, which divides V, and a window with the word behind it is in CS_SLOT units
-//           CS_GROWTH: divides V; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the table's `left`
+//           CS_WINDOWS: fixed point; `inner` is CS_PITCH, which divides V; CS_SLOT units hold windows with the word behind
+//           CS_GROWTH: divides V CS_SHRINK; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the
+//           table's `left`
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
 // VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9
 //           1 rolling rows, weights [tap][row], places outside of a window selected away: 32.0, 51.3 float32; 24.9, 54.4 float16
@@ -45,6 +46,8 @@
 //           6 antialias 1/2 of uint8: words of a thread copied once and not for each window, packed results, all channels of a
 //             pixel by its weights; means divided by floats. Instructions before and after: bilinear 33, 28 contiguous, 44, 28
 //             channels_last (174, 205 us measured before), bicubic 73, 46 (358 us), area 59, 40 (176 us); not yet measured
+//           7 as 5 where a row has half the pixels of its source, in larger units, which L1 has for the next thread; not yet
+//             measured: _tuning.py, SHRUNK_TAPS
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
 //           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
 //           gain, for NVRTC has the loop wait for all loads at its end, and spills
@@ -104,9 +107,10 @@ constexpr int APART = ASIDE ? CS_THREADS : 1, OF_DEPTH = CS_SLOT * APART, OF_STA
 #endif
 #if CS_GROWTH
 // Where windows begin along W: pixels of the source, some of them before the first; and in the first unit that has a part of one.
-constexpr int AHEAD = CS_TAPS > 1 ? CS_GROWTH / 2 : 0, BEHIND = CS_TAPS / 2;
-__device__ constexpr Index begin_of(Index i) { return (i + AHEAD) / CS_GROWTH - BEHIND; }
-constexpr int PIXELS_READ = (V - 1 + AHEAD) / CS_GROWTH + CS_TAPS;
+constexpr int AHEAD = CS_TAPS > 1 ? CS_GROWTH / 2 : 0, BEHIND = (CS_SHRINK > 1 ? CS_TAPS - CS_SHRINK : CS_TAPS) / 2;
+__device__ constexpr Index along(Index i) { return (i * CS_SHRINK + AHEAD) / CS_GROWTH; }
+__device__ constexpr Index begin_of(Index i) { return along(i) - BEHIND; }
+constexpr int PIXELS_READ = along(V - 1) + CS_TAPS;
 constexpr int FIRST_READ = (CS_UNIT - BEHIND * int(sizeof(Element)) % CS_UNIT) % CS_UNIT / int(sizeof(Element));
 typedef Unit Read;
 #elif CS_WINDOWS
@@ -422,7 +426,7 @@ struct Elements {
         unsigned words[CS_SLOT * CS_UNIT / 4 + 1] = {};
         memcpy(words, units, sizeof units);
 #pragma unroll
-        for (int c = 0; c < V; ++c) sums[c] = w[c].sum(words, FIRST_READ + (c + AHEAD) / CS_GROWTH, axis.bits);
+        for (int c = 0; c < V; ++c) sums[c] = w[c].sum(words, FIRST_READ + along(c), axis.bits);
 #else
         Element read[CS_SLOT * CS_UNIT / int(sizeof(Element))];
         memcpy(read, units, sizeof units);
@@ -433,7 +437,7 @@ struct Elements {
         for (int c = 0; c < V; ++c) {
             Sum pixels[TAPS_W];
 #pragma unroll
-            for (int k = 0; k < TAPS_W; ++k) pixels[k] = x[(c + AHEAD) / CS_GROWTH + k];
+            for (int k = 0; k < TAPS_W; ++k) pixels[k] = x[along(c) + k];
             sums[c] = w[c].sum(pixels, axis.bits);
         }
 #if CS_ARITHMETIC == CS_FLOAT && CS_TAPS == 2
@@ -572,7 +576,7 @@ struct Ring {
                 const Element* const row = moved(moved(x, next * stride), depths[d]);
 #pragma unroll
                 for (int i = 0; i < CS_SLOT; ++i)
-                    if (mine.copies(i)) copy_ahead(address + (at(d) + i * APART) * CS_UNIT, (const Unit*)row + i);
+                    if (mine.copies(i)) copy_ahead<false>(address + (at(d) + i * APART) * CS_UNIT, (const Unit*)row + i);
             }
             ++next;
         }

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupysample import _arrays, _interpolate, _kernels, _launch, _plan
+from cupysample import _arrays, _interpolate, _kernels, _launch, _plan, _tables
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
@@ -85,7 +85,7 @@ class Tables:
         self.arrays: list[tuple[NDArray[Any], ...]] = []
 
     def __call__(self, axis: Axis, windows: int) -> Table:
-        arrays = tuple(placed(array) for array in _launch.table_arrays(axis, windows))
+        arrays = tuple(placed(array) for array in _tables.table_arrays(axis, windows))
         self.arrays.append(arrays)
         return Table(*(array.ctypes.data for array in arrays))
 
@@ -185,7 +185,7 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
 
     def table(axis: Axis, windows: int) -> Table:
         d = sum(name.startswith("left") for name in arrays)
-        for field, part in zip(("left", "count", "weight"), _launch.table_arrays(axis, windows), strict=False):
+        for field, part in zip(("left", "count", "weight"), _tables.table_arrays(axis, windows), strict=False):
             arrays[f"{field} {d}"] = part.reshape(-1).view(np.uint8)
             member = _offset(_launch._AXIS, field)
             pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))

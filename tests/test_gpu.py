@@ -285,6 +285,7 @@ def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
 def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same; in groups of one row and of four."""
     monkeypatch.setattr(_launch, "FILLING_BLOCKS", filling)
+    monkeypatch.setattr(_launch, "RESIDENT_BYTES", max(filling, 128))
     _cuda._launches.clear()
     for call in test_band.everything()[part::PARTS]:
         call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
@@ -304,7 +305,7 @@ def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest
                         _cuda._launches.clear()
                         table = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     with monkeypatch.context() as patch:
-                        patch.setattr(_launch, "TABLE_ROWS", 0)
+                        patch.setattr(_launch, "has_table", lambda _: False)
                         _cuda._launches.clear()
                         computed = host(cupysample.interpolate(x, size=size, mode=mode, antialias=antialias))
                     _cuda._launches.clear()

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "cupysample"
 LAYERS = (
     ("_rounding", "_filters", "_coordinates", "_tuning", "_words", "_kept", "_threads", "_remedies"),
     ("_taps",),
-    ("_plan", "_blocks"),
+    ("_plan", "_blocks", "_tables"),
     ("_arrays",),
     ("_kernels", "_numpy", "_sums", "_copies", "_program", "_steps", "_exact", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),

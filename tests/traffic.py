@@ -48,6 +48,8 @@ class Workload:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_launch, "RESIDENT_THREADS", 1)  # however small: runs of rows as if it filled a device
             patch.setattr(_launch, "FILLING_BLOCKS", 1)
+            patch.setattr(_launch, "RESIDENT_BYTES", 128)
+            patch.setattr(_launch, "MULTIPROCESSORS", 1)
             patch.setattr(_launch, "ALONE", 0)
             return self._job()
 
@@ -79,6 +81,7 @@ WORKLOADS = (
     Workload("area 1/2", "uint8", (1, 3, 64, 128), "contiguous", {"scale_factor": 0.5, "mode": "area"}),
     Workload("area 1/2", "float32", (1, 1, 128, 256), "contiguous", {"scale_factor": 0.5, "mode": "area"}),
     Workload("bilinear antialias 1/2", "uint8", (1, 3, 128, 256), "channels_last", {**_HALF, "mode": "bilinear"}),
+    Workload("bicubic antialias 1/2", "float16", (1, 1, 128, 256), "contiguous", {**_HALF, "mode": "bicubic"}),
     Workload("bilinear antialias 1/2", "float32", (1, 1, 128, 256), "contiguous", {**_HALF, "mode": "bilinear"}),
     Workload("lanczos 1/2", "float32", (1, 1, 64, 1920), "contiguous", {**_HALF, "mode": "lanczos"}),
     Workload("lanczos 1/2", "float16", (1, 32, 64, 64), "channels_last", {**_HALF, "mode": "lanczos"}),

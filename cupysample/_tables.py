@@ -1,0 +1,112 @@
+"""The tables of axes that kernels read: windows and weights, as each kernel has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cupysample._taps import Axis, Taps
+from cupysample._tuning import BAND_INTEGER_ROWS, RATIOS, TABLE_BYTES, TABLE_ROWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PLAIN, PAIRS, BEGUN = 0, 1, 3
+"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``;
+negative, ``Neighbours``."""
+PAIRED, ALIKE = 16, 32
+"""Of a kind of ``Neighbours``: weights of fixed point are pairs; and times the number of a ratio, where they are too."""
+
+
+def has_table(axis: Axis) -> bool:
+    """Whether the axis' rows are tabulated; longer ones are computed by each thread."""
+    return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
+
+
+def has_begun_table(axis: Axis) -> bool:
+    """Whether kernels/band_bytes.cu can walk down the axis: no row begins before the ``BAND_INTEGER_ROWS``-th before it ends."""
+    if axis.n_in // 4 * BAND_INTEGER_ROWS * 8 > TABLE_BYTES:
+        return False
+    begin, _, first = _words(axis.taps())
+    return int((np.arange(axis.n_out) - first[begin]).max()) < BAND_INTEGER_ROWS
+
+
+def _words(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The words of four pixels in which each row of the matrix begins and ends; the first row that ends in each, or behind it."""
+    begin, end = taps.left // 4, (taps.left + taps.count - 1) // 4
+    return begin, end, np.searchsorted(end, np.arange(int(end[-1]) + 2))
+
+
+def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
+    """Return an axis' table as the kernels read it.
+
+    kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
+           ``Pairs`` of kernels/window.cuh; BEGUN for those of H in kernels/band_bytes.cu; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
+           or of its ``Neighbours``, negative, with ``PAIRED`` and ``ALIKE``.
+    """
+    taps: Taps = axis.taps()
+    weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
+    assert weight is not None
+    if kind == BEGUN:
+        begin, _, first = _words(taps)
+        rows = first[:-1, None] + np.arange(BAND_INTEGER_ROWS)
+        known = np.minimum(rows, axis.n_out - 1)
+        k = 4 * np.arange(len(first) - 1)[:, None, None] + np.arange(4) - taps.left[known][..., None]
+        inside = (rows < axis.n_out)[..., None] & (k >= 0) & (k < taps.count[known][..., None])
+        found = np.where(inside, weight[known[..., None], np.where(inside, k, 0)], 0)
+        return first.astype(np.int32), begin.astype(np.int32), _short(found)
+    if kind == PAIRS:
+        weight = _pairs(taps.left, taps.count, weight)
+    if kind in (PLAIN, PAIRS):
+        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
+    number, paired, places = abs(kind) // ALIKE, abs(kind) & PAIRED, abs(kind) % PAIRED
+    if weight.dtype == np.int32 and (kind > 0 or number or paired):  # pairs of fixed point
+        weight = _short(weight)
+    table = np.zeros(axis.n_out, _window_dtype(places, weight.dtype))
+    # The place of tap 0: so that the last place is taken, or the first, unless places would end behind the row.
+    first = places - taps.count if kind > 0 else np.maximum(taps.left + places - max(axis.n_in, places), 0)
+    if number:
+        first = taps.left - alike(axis.n_out, places, RATIOS[number - 1])
+    hangs = first + taps.count > places
+    k = np.arange(places) - first[:, None]
+    inside = (k >= 0) & (k < taps.count[:, None])
+    table["left"] = taps.left - (0 if kind > 0 else first)
+    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places)) + (hangs << places)
+    table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
+    return (table,)
+
+
+def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
+    """(rows, words, 4): the weights of four pixels, the first of which is ``left`` rounded down to a multiple of 4."""
+    words = int((left % 4 + count).max() + 3) // 4
+    k = np.arange(4 * words) - left[:, None] % 4
+    inside = (k >= 0) & (k < count[:, None])
+    found = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
+    return _short(found).reshape(len(left), words, 4)
+
+
+def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
+    """Weights of fixed point, which fit 16 bits (``fixed_point_bits``)."""
+    assert np.abs(weight).max() < 1 << 15
+    return weight.astype(np.int16)
+
+
+def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
+    """``struct Window`` of kernels/few_taps.cu: a multiple of 16 bytes."""
+    size = 8 + places * weight.itemsize
+    return np.dtype(
+        {
+            "names": ["left", "count", "weight"],
+            "formats": ["i4", "i4", (weight, places)],
+            "offsets": [0, 4, 8],
+            "itemsize": -(-size // 16) * 16,
+        }
+    )
+
+
+def alike(n_out: int, taps: int, ratio: tuple[int, int]) -> NDArray[np.int64]:
+    """Where windows of so many taps begin in a row that has ``ratio`` pixels and its source: ``begin_of`` of kernels/few_taps.cu."""
+    grows, shrinks = ratio
+    ahead, behind = (grows // 2 if taps > 1 else 0), (taps - shrinks if shrinks > 1 else taps) // 2
+    return (np.arange(n_out) * shrinks + ahead) // grows - behind
