@@ -464,7 +464,8 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, i
         begin = alike(axis.n_out, taps, slot.ratio)
         behind = left + count - begin - taps
         clamped = np.arange(axis.n_out) < slot.ratio[0] // 2  # to the first pixel; then the second weighs 0
-        if taps == 2 and (behind[clamped] == 1).all() and weight is not None and not weight[clamped, 1].any():
+        follow = bool(clamped.any()) and bool((behind[clamped] == 1).all())
+        if taps == 2 and follow and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
         return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
     pixel, channel = np.divmod(

@@ -146,21 +146,22 @@ def skipping() -> Iterator[Call]:
 
 
 def halves() -> Iterator[Call]:
-    """Rows of half as many pixels, whose windows lie alike."""
+    """Rows of half as many pixels, whose windows lie alike; and rows that stay as they are, beside columns that shrink."""
     rng = np.random.default_rng(10)
     for (dtype, arithmetic), several in _tuning.SHRUNK_TAPS.items():
         for taps in several:
             mode = "area" if arithmetic == "mean" else "bicubic" if taps == 8 else "bilinear"
-            shapes = [(10, 64, mode), (5 if taps == 2 else 7, 32, mode)]
+            shapes = [(10, 64, 32, mode), (5 if taps == 2 else 7, 32, 16, mode)]
             if taps == 4 and arithmetic == "float":  # windows of two pixels among four
-                shapes.append((15, 64, "area"))
-            for height, width, mode in shapes:
+                shapes.append((15, 64, 32, "area"))
+            if taps == 2:
+                shapes.append((10, 32, 32, mode))
+            for height, width, new, mode in shapes:
                 x = cases.values(rng, (2, 3, height, width), dtype)
-                size = (5, width // 2)
-                out = np.zeros((2, 3, *size), x.dtype)
+                out = np.zeros((2, 3, 5, new), x.dtype)
                 launches.poison(out)
-                antialias = mode != "area" and taps > 2
-                yield Call(taps, False, 1, x, out, {"size": size, "mode": mode, "antialias": antialias})
+                arguments = {"size": (5, new), "mode": mode, "antialias": mode != "area" and taps > 2}
+                yield Call(taps, False, 1, x, out, arguments)
 
 
 def everything() -> list[Call]:
