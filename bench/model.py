@@ -188,17 +188,21 @@ def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
     each_read = (filtering.latch - filtering.head + 1) / (
         _shared_reads(code, filtering) / 4 / int(defines["CS_ELEMENTS"])
     )
-    each_word = code.shortest(word.head, word.latch, _loads)
-    if width > 1:  # a row is written byte by byte instead, each of four
-        by_bytes = code.shortest(word.head, word.latch, lambda each: each.text.startswith("STS.U8"))
-        each_word += 4 * (by_bytes - each_word)
+    # The rows are written between two barriers, at once or byte by byte; the next are read behind these.
+    *_, written = (n for n in range(word.head, filtering.head) if code.instructions[n].text.startswith("BAR"))
+    by_bytes = width > 1 or defines["CS_PACKED"] == "0"
+    writes = code.longest if by_bytes else code.shortest
+    each_word = writes(word.head, written, lambda each: each.text.startswith("STS.U8" if by_bytes else "STS.128"))
+    ahead = code.instructions[written : filtering.head]
+    reads = [id(each) for each in ahead if each.loads == max(each.loads for each in ahead)]
+    each_word += code.shortest(written + 1, word.latch, lambda each: id(each) in reads)
     each_row = code.shortest(writing.head, writing.latch, lambda each: each.stores > 0)
     rows, columns = plan.axes
     run, window = -(-rows.n_out // made.grid[1]), float(rows.taps().count.mean())
     words = (rows.n_in / rows.n_out + (window - rows.n_in / rows.n_out + 3) / run) / 4
-    reads = (float(columns.taps().count.mean()) + 1.5 + 3) // 4
+    taps = (float(columns.taps().count.mean()) + 1.5 + 3) // 4
     setup = code.shortest(tile.head, word.head) / run
-    return float(threads * (words * (each_word + each_read * reads) + each_row + setup) / (pixels * width))
+    return float(threads * (words * (each_word + each_read * taps) + each_row + setup) / (pixels * width))
 
 
 def _shared_reads(code: Sass, loop: Loop) -> int:

@@ -133,6 +133,7 @@ WORKLOADS = (
     *_rows("photo-bicubic", _UHD, "uint8", channels_last=True, mode="bicubic", **_HD),
     *_rows("photo-quarter", _UHD, "float32 float16 uint8", mode="bicubic", **_QUARTER),
     *_rows("thumbnail", _UHD, "float32 uint8", mode="bicubic", size=(224, 224), antialias=True),
+    *_rows("thumbnail", _UHD, "uint8", channels_last=True, mode="bicubic", size=(224, 224), antialias=True),
     *_rows("lanczos", _UHD, "float32 float16", mode="lanczos", **_HD),
     *_rows("lanczos-quarter", _UHD, "float32", mode="lanczos", **_QUARTER),
     *_rows("area", (1, 3, 1080, 1920), "float32", mode="area", **_HALF_HD),

@@ -16,7 +16,7 @@
 // VERSIONS  instructions an output at bicubic antialias 1/4, sm_90 by NVRTC 12.9; not yet measured on a device
 //           0 band_integer.cu, groups of 8 rows, each of whose source rows is filtered for every group, and multiplied by 8 weights
 //             of which it has four: 288 (measured, H100, 2026-11-27, 28 % of a copy's bandwidth)
-//           1 walking down, bytes filtered once, two products an instruction along H too: 164
+//           1 walking down, bytes filtered once, two products an instruction along H too: 188
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"

@@ -61,17 +61,19 @@ struct Places {
         }
     }
 
+    __device__ void write(const Geometry&, const Columns&, int j, const Apart& x, Window& window) const {
+        write_bytes(j, x, window);
+    }
+    __device__ void write(const Geometry& g, const Columns& mine, int j, const Packed& x, Window& window) const {
+        if (in_order(g))
+            *(Neighbours*)(window.words[j] + mine.first / 4) = x.vector[0];
+        else
+            write_bytes(j, x, window);
+    }
     template <typename Read>
-    __device__ void write(const Geometry& g, const Columns&, int j, const Read& x, Window& window) const {
-        if (write_vector(g, x, window.words[j] + (pairs[0] & 0xffff) / 4)) return;
+    __device__ void write_bytes(int j, const Read& x, Window& window) const {
 #pragma unroll
         for (int c = 0; c < V; ++c) ((Element*)window.words[j])[pairs[c / 2] >> (c % 2 ? 16 : 0) & 0xffff] = x[c];
-    }
-
-    __device__ bool write_vector(const Geometry&, const Apart&, unsigned*) const { return false; }
-    __device__ bool write_vector(const Geometry& g, const Packed& x, unsigned* to) const {
-        if (in_order(g)) *(Neighbours*)to = x.vector[0];
-        return in_order(g);
     }
 };
 
