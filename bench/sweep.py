@@ -39,7 +39,7 @@ def _run_rows(n: int) -> dict[str, dict[int, dict[int, int]]]:
 GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"HELD_BYTES": (32, 64, 128), "RUN_ROWS": tuple(map(_run_rows, (8, 16, 32, 64, 128)))},
     {"GATHERED_ELEMENTS": tuple({"fixed": (n, n)} for n in (4, 8, 16))},
-    {"WINDOWED_ELEMENTS": tuple({1: n, 3: 3 * n // 2} for n in (4, 16))},
+    {"WINDOWED_ELEMENTS": tuple({1: (n,), 3: (m,)} for n, m in ((4, 12), (16, 24)))},
     {"RUN_THREADS": (64, 256)},
     {"RATIOS": ((), ((2, 1), (4, 1)))},
     {"ALONE": (0.1, 1.0)},

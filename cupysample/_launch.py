@@ -397,7 +397,7 @@ NO_SLOT = Slot()
 
 
 def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
-    """The slots for the windows of neighbours in rows that do not shrink, and of bytes in rows that may; the best first.
+    """The slots for the windows of neighbours: where they lie alike, of bytes, and in rows that do not shrink; the best first.
 
     None for more than 4 bytes an element, and for pixels no distance of which is known.
     """
@@ -406,13 +406,12 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
         return
     for ratio in RATIOS if pitch < 2 else ():
         grows, shrinks = ratio
-        if (
-            arithmetic not in GROWING
-            if shrinks == 1
-            else axes != 2 or taps not in SHRUNK_TAPS.get((dtype, arithmetic), ())
-        ):
+        known = (
+            arithmetic in GROWING if shrinks == 1 else axes == 2 and taps in SHRUNK_TAPS.get((dtype, arithmetic), ())
+        )
+        if not known:
             continue
-        several = WINDOWED_ELEMENTS[1] if shrinks > 1 and arithmetic == "fixed" else elements
+        several = WINDOWED_ELEMENTS[1][0] if shrinks > 1 and arithmetic == "fixed" else elements
         begin = alike(several, taps, ratio)
         # Bytes: from thread to thread, and of the pixels before the first.
         step, before = several * shrinks // grows * itemsize, -int(begin[0]) * itemsize
@@ -423,8 +422,9 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
             yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, ratio, elements=several)
     if arithmetic == "fixed" and axes < 3 and (pitch > 1 or taps > 2):
         step = max(2, taps // 2)  # from window to window: of antialiased linear and cubic rows, and of those by 1/2
-        last = 3 + (WINDOWED_ELEMENTS[pitch] // pitch - 1) * step * pitch
-        yield Slot(last // 4 + _window_words(taps, pitch), windows=True, elements=WINDOWED_ELEMENTS[pitch])
+        for several in WINDOWED_ELEMENTS[pitch]:
+            last = 3 + (several // pitch - 1) * step * pitch
+            yield Slot(last // 4 + _window_words(taps, pitch), windows=True, elements=several)
     elif taps < 8 or itemsize > 1:  # those would take too many registers
         pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
         yield Slot(((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1)  # odd, for banks
@@ -464,8 +464,8 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, i
         begin = alike(axis.n_out, taps, slot.ratio)
         behind = left + count - begin - taps
         clamped = np.arange(axis.n_out) < slot.ratio[0] // 2  # to the first pixel; then the second weighs 0
-        follow = bool(clamped.any()) and bool((behind[clamped] == 1).all())
-        if taps == 2 and follow and weight is not None and not weight[clamped, 1].any():
+        all_follow = clamped.any() and (behind[clamped] == 1).all()
+        if taps == 2 and all_follow and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
         return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
     pixel, channel = np.divmod(

@@ -187,9 +187,9 @@ Measured, H100, 2026-11-27, microseconds, 128 bytes and 64: gradient of volume 3
 many for 4 taps of 3-D; volume float16 197 222. Of uint8 fixed at 16: features-bicubic, which then holds 16 elements and not 8, 164 149, photo 171 193.
 """
 
-WINDOWED_ELEMENTS, WINDOWED_BLOCKS = {1: 8, 3: 12}, {1: {4: 5, 8: 4}, 3: {2: 8, 4: 7, 8: 5}}
-"""kernels/few_taps.cu: elements of a thread that reads windows of bytes by themselves, by the channels of a pixel; and blocks
-of a multiprocessor, by these and taps, as registers for sm_90 allow.
+WINDOWED_ELEMENTS, WINDOWED_BLOCKS = {1: (8, 4), 3: (12,)}, {1: {4: 5, 8: 4}, 3: {2: 8, 4: 7, 8: 5}}
+"""kernels/few_taps.cu: elements of a thread that reads windows of bytes by themselves, by the channels of a pixel, the best that
+divide a row; and blocks of a multiprocessor, by these and taps, as registers for sm_90 allow.
 
 Counted for sm_90: bilinear antialias 1/2 takes 28 instructions an output of 1 channel and of 3, 87 and 72 registers; bicubic
 of 3 channels 46 and 96. A warp's words are 16 and 24 bytes apart, so that 4 and 2 of a copy lie in one bank of L1. Not yet
@@ -313,7 +313,7 @@ Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elem
 
     4 and 4: 307 137     4 and 8: 266 116, spills     2 and 4: 337 158     2 and 8: 297 135
 
-128 threads of more registers, 4 and 4: 293 131. band_bytes.cu: 2 and 8: 164, at 1/9.6, where one is enough, 1 and 8: 1091 for
+128 threads of more registers, 4 and 4: 293 131. band_bytes.cu: 2 and 8: 188, at 1/9.6, where one is enough, 1 and 8: 1194 for
 2069 of band_integer.cu. Measured, H100, 2026-11-27, microseconds with 8 rows, 4 elements and 2:
 photo-quarter 277 277, thumbnail 270 248.
 """

@@ -74,6 +74,7 @@ def calls() -> Iterator[Call]:
                 (20, 32),
                 (16, 32),
                 (16, 64),
+                (20, 28),
             )  # rows of so many words of 4 bytes, in which windows lie anyhow and alike
             sizes = ((15, 32), (15, 31), (15, 8), (16, 15), *words)
             gathered = [(pitch, 3, *each) for pitch in pitches for each in sizes]
