@@ -71,6 +71,8 @@ SEPARABLE = ("float", "mean")
 """Arithmetics whose axes may be summed in any order."""
 GROWING = ("float", "fixed", "copy")
 """Those of rows that grow by a known factor."""
+IN_ORDER = 2
+"""Of ``CS_PACKED``: and bytes lie in a window as they do in memory."""
 WARP = 32
 VECTOR_BYTES = 16
 """The widest load or store of a thread."""
@@ -597,8 +599,9 @@ def band(plan: Plan, view: View) -> Made | None:
         return None
     if plan.arithmetic == "fixed" and len(plan.axes) == 2 and has_begun_table(plan.axes[0]):
         start = -(-_window_rows(plan) * rows // plan.axes[0].n_in) + 1
-        runs = _runs(across, RESIDENT_BYTES // threads, rows, rows, start)
-        defines = band_bytes_defines(threads, columns, 1 if pixels * channels <= threads else BAND_INTEGERS, packed)
+        outputs = 1 if pixels * channels <= threads else BAND_INTEGERS
+        runs = _runs(across, RESIDENT_BYTES[outputs] // threads, rows, rows, start)
+        defines = band_bytes_defines(threads, columns, outputs, IN_ORDER if packed and channels == 1 else int(packed))
         share = Share(packed, pixels=pixels, channels=channels)
         return Made("band_bytes", defines, _grid(across, runs, 1), threads, share, (BEGUN, PAIRS))
     waves = across * rows * depths // FILLING_BLOCKS
@@ -678,10 +681,10 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
     )
 
 
-def band_bytes_defines(threads: int, columns: int, elements: int, packed: bool) -> Defines:
+def band_bytes_defines(threads: int, columns: int, elements: int, order: int) -> Defines:
     """The defines of an instance of kernels/band_bytes.cu: band_integer.cu's, with so many elements of out a thread."""
-    same = dict(band_defines(2, "uint8", "fixed", threads, columns, packed))
-    return tuple((same | {"CS_ELEMENTS": str(elements)}).items())
+    same = dict(band_defines(2, "uint8", "fixed", threads, columns, order > 0))
+    return tuple((same | {"CS_ELEMENTS": str(elements), "CS_PACKED": str(order)}).items())
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
@@ -763,8 +766,8 @@ def _instances() -> Iterator[tuple[str, Defines]]:
 
     for threads, columns in band_shapes("uint8", "fixed"):
         for elements in (1, BAND_INTEGERS):
-            for packed in (False, True):
-                yield "band_bytes", band_bytes_defines(threads, columns, elements, packed)
+            for order in (0, 1, IN_ORDER):
+                yield "band_bytes", band_bytes_defines(threads, columns, elements, order)
 
 
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:

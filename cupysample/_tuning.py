@@ -313,7 +313,7 @@ Counted, uint8, instructions an output at bicubic antialias 1/4 and 1/2, by elem
 
     4 and 4: 307 137     4 and 8: 266 116, spills     2 and 4: 337 158     2 and 8: 297 135
 
-128 threads of more registers, 4 and 4: 293 131. band_bytes.cu: 2 and 8: 188, at 1/9.6, where one is enough, 1 and 8: 1194 for
+128 threads of more registers, 4 and 4: 293 131. band_bytes.cu: 2 and 8: 186, at 1/9.6, where one is enough, 1 and 8: 1178 for
 2069 of band_integer.cu. Measured, H100, 2026-11-27, microseconds with 8 rows, 4 elements and 2:
 photo-quarter 277 277, thumbnail 270 248.
 """
@@ -378,8 +378,9 @@ BAND_CHANNELS = 64
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, 132 * 512
-"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu."""
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, {1: 132 * 768, BAND_INTEGERS: 132 * 640}
+"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
+thread: 79 and 96 registers where bytes lie in order."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

@@ -12,11 +12,13 @@
 //           3 and adds them to the sums of CS_ROWS rows of out, two products an instruction; those that end are written
 // TRAFFIC   as band.cu, in runs instead of groups: a window less a step is read twice by two runs
 // CONTRACT  band_integer.cu's of uint8; CS_AXES is 2; no row of out begins before the CS_ROWS-th before it has ended
+//           CS_PACKED 2: packed, and g.channels is 1
 // LAUNCH    x: planes times tiles of a row, grid-stride; y splits H into runs; any grid
 // VERSIONS  instructions an output at bicubic antialias 1/4, sm_90 by NVRTC 12.9; not yet measured on a device
 //           0 band_integer.cu, groups of 8 rows, each of whose source rows is filtered for every group, and multiplied by 8 weights
 //             of which it has four: 288 (measured, H100, 2026-11-27, 28 % of a copy's bandwidth)
-//           1 walking down, bytes filtered once, two products an instruction along H too: 188
+//           1 walking down, bytes filtered once, two products an instruction along H too: 186; NVRTC takes 0.19 s for bytes in
+//             order and 0.3 for others, where band_integer.cu takes 0.33
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -123,8 +125,9 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
     }
 }
 
-// Threads that a multiprocessor holds at least: elements that are read one by one take more registers.
-constexpr int RESIDENT = CS_PACKED ? 512 : 384;
+// Threads that a multiprocessor holds at least: what has no places of its own for bytes takes fewer registers, elements that are
+// read one by one more.
+constexpr int RESIDENT = CS_PACKED == Places::IN_ORDER ? 640 : CS_PACKED ? 512 : 384;
 
 extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {

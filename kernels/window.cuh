@@ -31,10 +31,14 @@ __device__ inline unsigned packed_together(const Sum (&sums)[AT_ONCE], int bits)
 // Where a thread's columns lie in a row of the window: a pixel's place is congruent to it modulo 4.
 static_assert(VECTORS == 1, "a thread's columns are equally far apart");
 struct Places {
+    static constexpr int IN_ORDER = 2;  // of CS_PACKED
+
     unsigned pairs[(V + 1) / 2];
 
-    // Whether the bytes of a row lie in the window as they do in memory.
-    __device__ static bool in_order(const Geometry& g) { return is_packed(g) && g.channels == 1; }
+    // Whether the bytes of a row lie in the window as they do in memory: known to the compiler, or an instance serves both.
+    __device__ static bool in_order(const Geometry& g) {
+        return CS_PACKED == IN_ORDER || (is_packed(g) && g.channels == 1);
+    }
     __device__ static Index first(const Geometry& g, const Tile& tile) {
         return in_order(g) ? tile.begin : tile.pixel & 3;
     }
