@@ -21,11 +21,11 @@ from bench.machines import Call, Cpu, Machine, differing
 from bench.record import KEY, Record, key_of
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums, _tuning
+from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums, _tables, _tuning
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _numpy, _sums, _copies)
+MODULES = (_launch, _tables, _numpy, _sums, _copies)
 """Where the constants are read."""
 
 

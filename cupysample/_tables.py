@@ -42,8 +42,8 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as the kernels read it.
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           ``Pairs`` of kernels/window.cuh; BEGUN for those of H in kernels/band_bytes.cu; else for one array of kernels/few_taps.cu's ``Window`` of so many places,
-           or of its ``Neighbours``, negative, with ``PAIRED`` and ``ALIKE``.
+           kernels/window.cuh's ``Pairs``; BEGUN for those of H in kernels/band_bytes.cu; else for one array of
+           kernels/few_taps.cu's ``Window`` of so many places, or of its ``Neighbours``, negative, with ``PAIRED`` and ``ALIKE``.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight

@@ -44,7 +44,7 @@ __device__ inline Sum mean(Sum sum, Sum pixels) {
 }
 
 // The same, of so few pixels that floats hold their number and the sum: a quotient mended by its rest is the nearest float, and
-// 2^23 more the nearest integer. A tenth of the instructions.
+// 2^23 more the nearest integer. A quarter of the instructions.
 __device__ inline Sum mean_of_few(Sum sum, float pixels) {
     constexpr float unit = 8388608.0f;
     const float x = __uint_as_float(__float_as_uint(unit) + unsigned(sum)) - unit, reciprocal = __fdividef(1, pixels);
