@@ -56,7 +56,7 @@ LAUNCHES = [
     Huge("band", "uint8", (1, 1, 50_001, 60_000), {"size": (5_003, 6_007), "mode": "area"}),
     Huge("band_bytes", "uint8", (3, 1, 40_001, 30_003), {"size": (9_001, 7_003), "mode": "bicubic", "antialias": True}),
     Huge(
-        "band_integer", "int16", (3, 1, 40_001, 30_003), {"size": (9_001, 7_003), "mode": "bicubic", "antialias": True}
+        "band_integer", "uint8", (3, 1, 20_001, 60_003), {"size": (50_001, 7_003), "mode": "bicubic", "antialias": True}
     ),
     Huge("few_taps", "float32", (1, 1, 10, 25), {"scale_factor": (10_000.0, 10_000.0), "mode": "bilinear"}),
     Huge("band", "float32", (70_001, 1, 40_000), {"scale_factor": 1e-4, "mode": "linear", "antialias": True}),
