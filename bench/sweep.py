@@ -25,7 +25,7 @@ from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums, _tables
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _tables, _numpy, _sums, _copies)
+MODULES = (_launch, _numpy, _sums, _copies, _tables)
 """Where the constants are read."""
 
 

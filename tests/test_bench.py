@@ -194,7 +194,7 @@ def test_constants_are_replaced_where_they_are_read() -> None:
 
     before = constants()
     with sweep.replaced({"BLOCK": 1, "MAX_BLOCKS": 2, "TILE_ELEMENTS": 3}):
-        assert constants() == (1, 2, None, None, None, 3, *[None] * 6)
+        assert constants() == (1, 2, None, None, None, 3, *[None] * 9)
     assert constants() == before
     with pytest.raises(AssertionError, match="some are nowhere"), sweep.replaced({"BLOCKS": 1}):
         pass
