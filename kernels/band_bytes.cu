@@ -63,7 +63,7 @@ template <typename Read>
 __device__ inline void resample(const Element* __restrict__ source, Element* __restrict__ out, const Geometry& g, Window& window) {
     const Axis &axis = g.axis[1], &axis_h = g.axis[0];
     const Walk walk(g);
-    const Index width = Index(g.channels), stride = Index(walk.rows.source_stride);
+    const Index stride = Index(walk.rows.source_stride);
     const Begun* const weights = (const Begun*)axis_h.weight;
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
@@ -75,10 +75,8 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
         Element* to[P];
 #pragma unroll
         for (int p = 0; p < P; ++p) {
-            const Index e = Index(threadIdx.x) + p * CS_THREADS, pixel = quotient(e, width), channel = e - pixel * width;
-            outputs[p].set(g, axis, tile, e);
-            to[p] = moved(out + tile.out, bytes(walk.begin * walk.rows.out_stride));
-            to[p] = moved(to[p], bytes(pixel * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
+            outputs[p].set(g, axis, tile, p);
+            to[p] = moved(out + tile.out, bytes(walk.begin * walk.rows.out_stride) + Output::offset(g, axis, p));
         }
         if (walk.begin >= walk.past) continue;
 

@@ -44,7 +44,7 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
         places.set(g, tile, mine);
         Output outputs[P];
 #pragma unroll
-        for (int p = 0; p < P; ++p) outputs[p].set(g, axis, tile, Index(threadIdx.x) + p * CS_THREADS);
+        for (int p = 0; p < P; ++p) outputs[p].set(g, axis, tile, p);
 
         for (Index z = walk.depths.begin; z < walk.depths.end; ++z) {
             const Index d_begin = CS_AXES > 2 ? axis_d.left[z] : 0, d_count = CS_AXES > 2 ? axis_d.count[z] : 1;
@@ -102,9 +102,7 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
 #pragma unroll
                 for (int p = 0; p < P; ++p) {
                     if (!outputs[p].exists()) continue;
-                    const Index e = Index(threadIdx.x) + p * CS_THREADS, pixel = quotient(e, width);
-                    const Index channel = e - pixel * width;
-                    Element* here = moved(to, bytes(pixel * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
+                    Element* here = moved(to, Output::offset(g, axis, p));
 #pragma unroll
                     for (int b = 0; b < ROWS; ++b, here = moved(here, bytes(walk.rows.out_stride)))
                         if (b < group.rows) *here = narrow(CS_AXES > 2 ? finish(depths[p][b], axis_d.bits) : depths[p][b]);

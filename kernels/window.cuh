@@ -3,6 +3,31 @@
 
 constexpr int AT_ONCE = 4;  // source rows
 
+// An element of the tile, a thread's p-th: its pixel of the row of out, and what it reads of the window: from where, how much.
+struct Found {
+    Index i, at, count;
+
+    __device__ static Index number(int p) { return Index(threadIdx.x) + p * CS_THREADS; }
+
+    // Whether it is anybody's, and its channel.
+    __device__ bool find(const Geometry& g, const Tile& tile, int p, Index& channel) {
+        const Index width = Index(g.channels), e = number(p), pixel = quotient(e, width);
+        channel = e - pixel * width;
+        i = tile.i + pixel;
+        const bool found = pixel < tile.pixels && channel < tile.channels;
+        if (!found) i = at = count = 0;
+        return found;
+    }
+
+    __device__ bool exists() const { return count > 0; }
+
+    // Bytes from the first element of the tile in out.
+    __device__ static long long offset(const Geometry& g, const Axis& axis, int p) {
+        const Index width = Index(g.channels), e = number(p), pixel = quotient(e, width), channel = e - pixel * width;
+        return bytes(pixel * Index(axis.out_stride) + channel * Index(g.inner.out_stride));
+    }
+};
+
 #if CS_ARITHMETIC == CS_FIXED
 
 // uint8: rows of bytes, the pixels of a channel side by side. Weights are pairs of 16 bits, four to a word of pixels, so that
@@ -81,21 +106,15 @@ struct Places {
     }
 };
 
-// An element of the tile: the first word of its window, and how many there are.
-struct Output {
-    Index i, at, count;
-
-    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, Index e) {
-        const Index width = Index(g.channels), p = quotient(e, width), channel = e - p * width;
-        i = at = count = 0;  // of nobody's
-        if (p >= tile.pixels || channel >= tile.channels) return;
-        i = tile.i + p;
+// The first word of its window, and how many there are.
+struct Output : Found {
+    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, int p) {
+        Index channel;
+        if (!find(g, tile, p, channel)) return;
         const Index left = axis.left[i];
         at = (channel * Places::pitch(g, tile) + Places::first(g, tile) + left - tile.pixel) / 4;
         count = ((left & 3) + axis.count[i] + 3) / 4;
     }
-
-    __device__ bool exists() const { return count > 0; }
 
     __device__ Pairs pairs(const Axis& axis, Index k) const { return ((const Pairs*)axis.weight)[i + k * Index(axis.n_out)]; }
 
@@ -136,21 +155,15 @@ struct Places {
     }
 };
 
-// An element of the tile: the column that tap 0 reads, and how many taps there are.
-struct Output {
-    Index i, at, count;
-
-    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, Index e) {
-        const Index width = Index(g.channels), p = quotient(e, width), channel = e - p * width;
-        i = at = count = 0;  // of nobody's
-        if (p >= tile.pixels || channel >= tile.channels) return;
-        i = tile.i + p;
+// The column that tap 0 reads, and how many taps there are.
+struct Output : Found {
+    __device__ void set(const Geometry& g, const Axis& axis, const Tile& tile, int p) {
+        Index channel;
+        if (!find(g, tile, p, channel)) return;
         const Row row(axis, i);
-        at = tile.begin + (row.left - tile.pixel) * width + channel;
+        at = tile.begin + (row.left - tile.pixel) * Index(g.channels) + channel;
         count = row.count;
     }
-
-    __device__ bool exists() const { return count > 0; }
 
     // Add the taps whose columns are in the part of the window.
     __device__ void filter(const Axis& axis, Index width, Index part, bool whole, const Window& window,
