@@ -379,7 +379,7 @@ class Slot(NamedTuple):
 
     ratio:     where the windows of neighbours lie alike, (pixels of the row, of its source); else (0, 1).
     windows:   the words of each window are read by themselves.
-    elements:  of a thread, if not ``vector``.
+    elements:  of a thread; 0 without a slot: as ``vector`` has them.
     """
 
     units: int = 0
@@ -429,7 +429,8 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
             yield Slot(last // 4 + _window_words(taps, pitch), windows=True, elements=several)
     elif taps < 8 or itemsize > 1:  # those would take too many registers
         pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
-        yield Slot(((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1)  # odd, for banks
+        units = ((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1  # odd, for banks
+        yield Slot(units, elements=elements)
 
 
 def _window_words(taps: int, pitch: int) -> int:
@@ -453,13 +454,13 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
     for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
         fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
-        packed = fits and _is_of_vectors(view, slot.elements or elements)
-        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, elements, taps, view.itemsize):
+        packed = fits and _is_of_vectors(view, slot.elements)
+        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, taps, view.itemsize):
             return slot
     return NO_SLOT
 
 
-def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, itemsize: int) -> bool:
+def _has_windows(slot: Slot, axis: Axis, inner: Dim, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
     if slot.number:
@@ -470,9 +471,7 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, elements: int, taps: int, i
         if taps == 2 and all_follow and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
         return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
-    pixel, channel = np.divmod(
-        np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements or elements), inner.extent
-    )
+    pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements), inner.extent)
     first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
     if slot.windows:  # pixels of inner.extent bytes, which is the pitch
         last = first.max(axis=1) - inner.extent + 1
@@ -600,7 +599,7 @@ def band(plan: Plan, view: View) -> Made | None:
     if plan.arithmetic == "fixed" and len(plan.axes) == 2 and has_begun_table(plan.axes[0]):
         start = -(-_window_rows(plan) * rows // plan.axes[0].n_in) + 1
         outputs = 1 if pixels * channels <= threads else BAND_INTEGERS
-        runs = _runs(across, RESIDENT_BYTES[outputs] // threads, rows, rows, start)
+        runs = _runs(across, RESIDENT_BYTES[outputs > 1] // threads, rows, rows, start)
         defines = band_bytes_defines(threads, columns, outputs, IN_ORDER if packed and channels == 1 else int(packed))
         share = Share(packed, pixels=pixels, channels=channels)
         return Made("band_bytes", defines, _grid(across, runs, 1), threads, share, (BEGUN, PAIRS))

@@ -378,7 +378,7 @@ BAND_CHANNELS = 64
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, {1: 132 * 768, BAND_INTEGERS: 132 * 640}
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, (132 * 768, 132 * 640)
 """Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
 thread: 79 and 96 registers where bytes lie in order."""
 

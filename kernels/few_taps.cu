@@ -108,9 +108,9 @@ constexpr int APART = ASIDE ? CS_THREADS : 1, OF_DEPTH = CS_SLOT * APART, OF_STA
 #if CS_GROWTH
 // Where windows begin along W: pixels of the source, some of them before the first; and in the first unit that has a part of one.
 constexpr int AHEAD = CS_TAPS > 1 ? CS_GROWTH / 2 : 0, BEHIND = (CS_SHRINK > 1 ? CS_TAPS - CS_SHRINK : CS_TAPS) / 2;
-__device__ constexpr Index along(Index i) { return (i * CS_SHRINK + AHEAD) / CS_GROWTH; }
-__device__ constexpr Index begin_of(Index i) { return along(i) - BEHIND; }
-constexpr int PIXELS_READ = along(V - 1) + CS_TAPS;
+__device__ constexpr Index advance_of(Index i) { return (i * CS_SHRINK + AHEAD) / CS_GROWTH; }
+__device__ constexpr Index begin_of(Index i) { return advance_of(i) - BEHIND; }
+constexpr int PIXELS_READ = advance_of(V - 1) + CS_TAPS;
 constexpr int FIRST_READ = (CS_UNIT - BEHIND * int(sizeof(Element)) % CS_UNIT) % CS_UNIT / int(sizeof(Element));
 typedef Unit Read;
 #elif CS_WINDOWS
@@ -426,7 +426,7 @@ struct Elements {
         unsigned words[CS_SLOT * CS_UNIT / 4 + 1] = {};
         memcpy(words, units, sizeof units);
 #pragma unroll
-        for (int c = 0; c < V; ++c) sums[c] = w[c].sum(words, FIRST_READ + along(c), axis.bits);
+        for (int c = 0; c < V; ++c) sums[c] = w[c].sum(words, FIRST_READ + advance_of(c), axis.bits);
 #else
         Element read[CS_SLOT * CS_UNIT / int(sizeof(Element))];
         memcpy(read, units, sizeof units);
@@ -437,7 +437,7 @@ struct Elements {
         for (int c = 0; c < V; ++c) {
             Sum pixels[TAPS_W];
 #pragma unroll
-            for (int k = 0; k < TAPS_W; ++k) pixels[k] = x[along(c) + k];
+            for (int k = 0; k < TAPS_W; ++k) pixels[k] = x[advance_of(c) + k];
             sums[c] = w[c].sum(pixels, axis.bits);
         }
 #if CS_ARITHMETIC == CS_FLOAT && CS_TAPS == 2

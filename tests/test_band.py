@@ -122,7 +122,7 @@ def test_every_instance(kernels: HostKernels) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(_launch, "FILLING_BLOCKS", 1 if full else 10**9)
                 patch.setattr(_launch, "RESIDENT_THREADS", 1 if full else 10**9)
-                patch.setattr(_launch, "RESIDENT_BYTES", dict.fromkeys((1, 2), 128 if full else 10**9))
+                patch.setattr(_launch, "RESIDENT_BYTES", (128 if full else 10**9,) * 2)
                 made, out, _tables = call.prepare()
             assert made.kernel == call.kernel, call
             share = made.geometry[0]["share"]

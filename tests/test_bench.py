@@ -222,6 +222,16 @@ def test_constants_as_swept_give_launches_that_compile() -> None:
         assert kernels.path.exists()
 
 
+def test_constants_as_swept_give_launches_of_every_workload() -> None:
+    """Every choice for a GPU, on all that is swept, at its full size."""
+    swept = [workload for workload in WORKLOADS if workload.name in sweep.SWEPT]
+    for group in sweep.GPU:
+        for each in itertools.product(*group.values()):
+            with sweep.replaced(dict(zip(group, each, strict=True))):
+                for workload in swept:
+                    assert model.launch(workload)[1].grid[0] > 0
+
+
 def test_only_other_launches_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants that change nothing are left out; kernels that nobody has yet are compiled; what fails is kept, to say so."""
     compiled: list[Any] = []
@@ -469,13 +479,13 @@ def test_large_float_workloads_are_predicted_near_the_copy() -> None:
     [
         ("pyramid", "float16", "forward", 0.8),
         ("features-bicubic", "float16", "forward", 0.9),
-        ("features-bicubic", "float16", "backward", 0.65),
+        ("features-bicubic", "float16", "backward", 0.75),
         ("volume", "float16", "forward", 0.9),
         ("photo", "float16", "forward", 0.75),
         ("features", "uint8", "forward", 0.9),
         ("features-bicubic", "uint8", "forward", 0.7),
         ("photo", "uint8", "forward", 0.5),
-        ("photo-bicubic", "uint8", "forward", 0.4),
+        ("photo-bicubic", "uint8", "forward", 0.5),
         ("area-batch", "uint8", "forward", 0.5),
     ],
 )
