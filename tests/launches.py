@@ -78,6 +78,10 @@ def poison(out: NDArray[Any]) -> None:
     base.reshape(-1).view(np.uint8)[...] = 0xAB
 
 
+NON_FINITE = (np.isnan, np.isposinf, np.isneginf)
+"""Kinds of values that are not finite."""
+
+
 class Tables:
     """Tables of axes in host memory, alive as long as this is."""
 
@@ -126,6 +130,16 @@ def run(
         tables = Tables()
         execute(kernels, launch(plan, x, out, tables), x.ctypes.data, out.ctypes.data, order, blocks)
     return out
+
+
+def assert_non_finite_as_general(kernels: HostKernels, x: NDArray[Any], **arguments: Any) -> NDArray[np.float64]:
+    """Values that are not finite reach the outputs that they reach by the general kernels, whose result is returned."""
+    y = run(kernels, x, blocks=1, **arguments).astype(np.float64)
+    with general():
+        expected = run(kernels, x, **arguments).astype(np.float64)
+    for kind in NON_FINITE:
+        np.testing.assert_array_equal(kind(y), kind(expected))
+    return expected
 
 
 def run_backward(
