@@ -59,7 +59,7 @@ class Prediction(NamedTuple):
 def predict(workload: Workload) -> Prediction | None:
     """None for the general kernels, which nobody needs to predict."""
     plan, made = launch(workload)
-    counters = {"few_taps": few_taps, "band": band, "band_bytes": band_bytes}
+    counters = {"few_taps": few_taps, "band": band, "band_bytes": band_bytes, "band_walk": band_walk}
     if made.kernel not in counters:
         return None
     code = sass(made.kernel, made.defines)
@@ -205,6 +205,33 @@ def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
     return float(threads * (words * (each_word + each_read * taps) + each_row + setup) / (pixels * width))
 
 
+def band_walk(code: Sass, plan: Plan, made: Launch) -> float:
+    """A pair of source rows in each of its depths, its share of a row of out, and of what is done once a run."""
+    defines, share = dict(made.defines), made.geometry["share"][0]
+    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
+    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
+    filtering = max(innermost, key=lambda loop: _shared_reads(code, loop))
+    element, ending, pair = [loop for loop in code.loops if loop.holds(filtering)][:3]
+    each_tap = (filtering.latch - filtering.head + 1) / _products(code, filtering)
+    at_once = sum(each.stores > 0 for each in code.instructions[element.head : element.latch])
+    each_element = code.shortest(element.head, element.latch, lambda each: each.stores > 0) / at_once
+    # In 3-D the depths are a loop of their own inside.
+    depth = code.innermost(_waits)
+    assert depth is not None
+    each_depth = code.shortest(depth.head, depth.latch, _waits)
+    each_pair = 0 if depth == pair else code.shortest(pair.head, pair.latch)
+    # The sums of any of the rows that have begun may be those that go to shared memory.
+    sums = [each for each in code.instructions[ending.head : ending.latch] if each.text.startswith("STS")]
+    each_row = code.shortest(ending.head, ending.latch, lambda each: each is sums[len(sums) // 2])
+    rows, columns = plan.axes[-2:]
+    step, depths = rows.n_in / rows.n_out, float(plan.axes[0].taps().count.mean()) if len(plan.axes) > 2 else 1
+    run, window = -(-rows.n_out // made.grid[1]), float(rows.taps().count.mean())
+    pairs = (step + (window - step + 1) / run) / 2
+    elements = -(-pixels * width // threads) * (each_element + each_tap * float(columns.taps().count.mean()))
+    setup = code.shortest(0, pair.head) / run
+    return float(threads * (pairs * (each_pair + each_depth * depths) + each_row + elements + setup) / (pixels * width))
+
+
 def _shared_reads(code: Sass, loop: Loop) -> int:
     return sum(each.text.startswith("LDS") for each in code.instructions[loop.head : loop.latch + 1])
 
@@ -215,6 +242,10 @@ def _products(code: Sass, loop: Loop) -> int:
 
 def _stores(each: Instruction) -> int:
     return each.stores
+
+
+def _waits(each: Instruction) -> bool:
+    return each.text.startswith("DEPBAR")
 
 
 def _loads(each: Instruction) -> bool:

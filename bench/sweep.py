@@ -51,6 +51,8 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"BAND_GROUPS_BYTES": (0, 1 << 40)},
     {"BAND_TALL": (1, 1000)},
     {"BAND_TAPS": tuple(dict.fromkeys(("float16", "bfloat16", "float32"), n) for n in (4, 8, 16))},
+    {"WALKED_ROWS": ({}, {axes: dict.fromkeys(dtypes, 3) for axes, dtypes in _tuning.WALKED_ROWS.items()})},
+    {"WALKED_ALONE": (0.3, 0.9)},
     {"STAGES": (2, 3, 6, 8)},
     {"BAND_THREADS": ((64, 128, 128), (128, 128, 256), (64, 256, 256))},
     {"BAND_INTEGERS": (2, 4)},

@@ -6,6 +6,7 @@ CPU; ``_cuda`` hands it to the driver.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -16,7 +17,7 @@ import numpy as np
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._plan import DTYPES, Plan
-from cupysample._tables import ALIKE, BEGUN, PAIRED, PAIRS, PLAIN, alike, has_begun_table, has_table
+from cupysample._tables import ALIKE, BEGUN, HELD, PAIRED, PAIRS, PLAIN, alike, begun_rows, has_table
 from cupysample._taps import METHODS, Axis, fixed_point_bits
 from cupysample._tuning import (
     ALONE,
@@ -43,6 +44,7 @@ from cupysample._tuning import (
     RESIDENT_BANDS,
     RESIDENT_BYTES,
     RESIDENT_THREADS,
+    RESIDENT_WALKS,
     RUN_BLOCKS,
     RUN_DEPTHS,
     RUN_ROWS,
@@ -53,6 +55,12 @@ from cupysample._tuning import (
     STAGES_BYTES,
     STREAMED_BYTES,
     TABLE_ROWS,
+    WALKED_ALONE,
+    WALKED_CHANNELS,
+    WALKED_COLUMNS,
+    WALKED_HELD,
+    WALKED_ROWS,
+    WALKED_THREADS,
     WINDOWED_BLOCKS,
     WINDOWED_ELEMENTS,
 )
@@ -281,7 +289,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     if slot.units:
         of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
         resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.windows else of_sums)
-        runs, run_depths = _runs(blocks * depths, resident, rows, longest, RUN_START[taps]), 1
+        runs, run_depths = _runs(blocks * depths, resident, rows, longest, RUN_START[taps], ALONE), 1
     else:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = _between(waves, 1, min(rows, longest))
@@ -297,17 +305,17 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     )
 
 
-def _runs(blocks: int, resident: int, rows: int, longest: int, start: int) -> int:
+def _runs(blocks: int, resident: int, rows: int, longest: int, start: int, alone: float) -> int:
     """In how many runs the rows take least time, if so many blocks share each, and so many in all begin at about the same time.
 
-    A multiprocessor's blocks slow each other down; one that is alone takes ``ALONE`` of their time.
+    A multiprocessor's blocks slow each other down; one that is alone takes ``alone`` of their time.
     """
 
     def time(runs: int) -> float:
         full, rest = divmod(blocks * runs, resident)
         if not full:  # none follows another, and some multiprocessors have one more than others
             rest += -rest % MULTIPROCESSORS
-        return (full + (max(ALONE, rest / resident) if rest else 0)) * (-(-rows // runs) + start)
+        return (full + (max(alone, rest / resident) if rest else 0)) * (-(-rows // runs) + start)
 
     least = -(-rows // longest)
     return min(range(least, min(rows, least + 2 * MULTIPROCESSORS) + 1), key=time)
@@ -568,19 +576,19 @@ def _are_aligned(alignment: int, strides: list[int], itemsize: int, elements: in
 
 
 def band(plan: Plan, view: View) -> Made | None:
-    """kernels/band.cu, or band_integer.cu for what rounds axis by axis; None where offsets are too large for them."""
+    """kernels/band.cu, or band_integer.cu for what rounds axis by axis; or those that walk down H; None for large offsets."""
     axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
     if not _offsets_fit(plan, view):
         return None
+    if walked := band_walk(plan, view):
+        return walked
     separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
     shapes = band_shapes(view.dtype, plan.arithmetic)
     if _window_rows(plan) >= BAND_TALL:
         shapes = [(t, v) for t, v in shapes if v <= _neighbours(view.dtype, plan.arithmetic)]
     threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
-    channels = min(inner.extent, BAND_CHANNELS)
-    if channels < inner.extent or (channels > 1 and dim.source_stride != channels * inner.source_stride):
-        channels = min(1 << (channels - 1).bit_length(), BAND_CHANNELS)  # divides the threads
+    channels = _channels(view, BAND_CHANNELS)
     if plan.arithmetic == "fixed":  # whose windows are whole
         longest = int(axis.taps().count.max()) + elements
         channels = channels if longest * channels <= threads * columns else 1
@@ -596,13 +604,14 @@ def band(plan: Plan, view: View) -> Made | None:
             break
     if max(across, rows, depths) >= _indices():
         return None
-    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and has_begun_table(plan.axes[0]):
-        start = -(-_window_rows(plan) * rows // plan.axes[0].n_in) + 1
+    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0]) <= BAND_INTEGER_ROWS:
         outputs = 1 if pixels * channels <= threads else BAND_INTEGERS
-        runs = _runs(across, RESIDENT_BYTES[outputs > 1] // threads, rows, rows, start)
+        runs = _walked_runs(plan, across, RESIDENT_BYTES[outputs > 1] // threads, ALONE)
         defines = band_bytes_defines(threads, columns, outputs, IN_ORDER if packed and channels == 1 else int(packed))
         share = Share(packed, pixels=pixels, channels=channels)
-        return Made("band_bytes", defines, _grid(across, runs, 1), threads, share, (BEGUN, PAIRS))
+        return Made(
+            "band_bytes", defines, _grid(across, runs, 1), threads, share, (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS)
+        )
     waves = across * rows * depths // FILLING_BLOCKS
     group = _between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
@@ -614,6 +623,57 @@ def band(plan: Plan, view: View) -> Made | None:
     if plan.arithmetic == "fixed":
         tables[-1] = PAIRS
     return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tuple(tables))
+
+
+def band_walk(plan: Plan, view: View) -> Made | None:
+    """kernels/band_walk.cu, or None where it has no instance, rows are short, or the source is not read by vectors."""
+    axis, inner, vector = plan.axes[-1], view.inner, VECTOR_BYTES // view.itemsize
+    least = WALKED_ROWS.get(len(plan.axes), {}).get(view.dtype)
+    if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
+        return None
+    height = plan.axes[-2]
+    held = next((held for held in WALKED_HELD[len(plan.axes)] if 0 < begun_rows(height) <= held), 0)
+    row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
+    threads = next((t for t in WALKED_THREADS if row <= 1.5 * t * WALKED_COLUMNS), WALKED_THREADS[-1])
+    window = threads * WALKED_COLUMNS
+    channels = _channels(view, BAND_CHANNELS)
+    while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
+        channels = _channels(view, 1 << (channels - 1).bit_length() >> 1)
+    fits = 2 * row >= window and longest * channels + vector - 1 <= window
+    if not held or height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
+        return None
+    pixels = _tile(axis, channels, window, vector, window)
+    planes, rows, depths = _planes(view)
+    across = planes * -(-axis.n_out // pixels) * -(-inner.extent // channels)
+    if max(across, rows, depths) >= _indices():
+        return None
+    runs = _walked_runs(plan, across * depths, RESIDENT_WALKS // threads, WALKED_ALONE)
+    defines = band_walk_defines(len(plan.axes), view.dtype, threads, held)
+    tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
+    return Made(
+        "band_walk",
+        defines,
+        _grid(across, runs, depths),
+        threads,
+        Share(True, pixels=pixels, channels=channels),
+        tables,
+    )
+
+
+def _walked_runs(plan: Plan, across: int, resident: int, alone: float) -> int:
+    """In how many runs the rows take least time where a block walks down H, so many across and resident at a time."""
+    axis = plan.axes[-2]
+    start = -(-_window_rows(plan) * axis.n_out // axis.n_in) + 1
+    return _runs(across, resident, axis.n_out, axis.n_out, start, alone)
+
+
+def _channels(view: View, most: int) -> int:
+    """Channels of a tile, at most so many, a power of two: all, where rows are one stride; else a divisor of the threads."""
+    axis, inner = view.axes[-1], view.inner
+    channels = min(inner.extent, most)
+    if channels < inner.extent or (channels > 1 and axis.source_stride != channels * inner.source_stride):
+        channels = min(1 << (channels - 1).bit_length(), most)
+    return channels
 
 
 def _band_kernel(arithmetic: str) -> str:
@@ -684,6 +744,18 @@ def band_bytes_defines(threads: int, columns: int, elements: int, order: int) ->
     """The defines of an instance of kernels/band_bytes.cu: band_integer.cu's, with so many elements of out a thread."""
     same = dict(band_defines(2, "uint8", "fixed", threads, columns, order > 0))
     return tuple((same | {"CS_ELEMENTS": str(elements), "CS_PACKED": str(order)}).items())
+
+
+def band_walk_defines(axes: int, dtype: str, threads: int, held: int) -> Defines:
+    """The defines of an instance of kernels/band_walk.cu, which holds the sums of so many rows."""
+    return (
+        *_defines(axes, dtype, "float", "int", 0),
+        ("CS_THREADS", str(threads)),
+        ("CS_COLUMNS", str(WALKED_COLUMNS)),
+        ("CS_VECTOR", str(VECTOR_BYTES // _itemsize(dtype))),
+        ("CS_ROWS", str(held)),
+        ("CS_PACKED", "1"),
+    )
 
 
 def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
@@ -767,6 +839,9 @@ def _instances() -> Iterator[tuple[str, Defines]]:
         for elements in (1, BAND_INTEGERS):
             for order in (0, 1, IN_ORDER):
                 yield "band_bytes", band_bytes_defines(threads, columns, elements, order)
+    for axes, dtypes in WALKED_ROWS.items():
+        for dtype, threads, held in itertools.product(dtypes, WALKED_THREADS, WALKED_HELD[axes]):
+            yield "band_walk", band_walk_defines(axes, dtype, threads, held)
 
 
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cupysample._taps import Axis, Taps
-from cupysample._tuning import BAND_INTEGER_ROWS, RATIOS, TABLE_BYTES, TABLE_ROWS
+from cupysample._tuning import RATIOS, TABLE_BYTES, TABLE_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,8 @@ PLAIN, PAIRS, BEGUN = 0, 1, 3
 negative, ``Neighbours``."""
 PAIRED, ALIKE = 16, 32
 """Of a kind of ``Neighbours``: weights of fixed point are pairs; and times the number of a ratio, where they are too."""
+HELD = 16
+"""Of ``BEGUN``, times the rows of out whose sums are held."""
 
 
 def has_table(axis: Axis) -> bool:
@@ -24,38 +26,40 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
-def has_begun_table(axis: Axis) -> bool:
-    """Whether kernels/band_bytes.cu can walk down the axis: no row begins before the ``BAND_INTEGER_ROWS``-th before it ends."""
-    if axis.n_in // 4 * BAND_INTEGER_ROWS * 8 > TABLE_BYTES:
-        return False
-    begin, _, first = _words(axis.taps())
-    return int((np.arange(axis.n_out) - first[begin]).max()) < BAND_INTEGER_ROWS
+def begun_rows(axis: Axis) -> int:
+    """Rows of out that have begun and not ended at a time, at most, where a kernel walks down the axis; 0 where none can."""
+    taps = axis.taps()
+    if not taps.count.all():
+        return 0
+    begin, _, first = _begun(taps)
+    rows = 1 + int((np.arange(axis.n_out) - first[begin]).max())
+    return rows if axis.n_in * rows * 8 <= TABLE_BYTES else 0
 
 
-def _words(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The words of four pixels in which each row of the matrix begins and ends; the first row that ends in each, or behind it."""
-    begin, end = taps.left // 4, (taps.left + taps.count - 1) // 4
+def _begun(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The steps in which each row of the matrix begins and ends; the first row that ends in each step, or behind it."""
+    begin, end = taps.left // _step(taps), (taps.left + taps.count - 1) // _step(taps)
     return begin, end, np.searchsorted(end, np.arange(int(end[-1]) + 2))
+
+
+def _step(taps: Taps) -> int:
+    """Source rows that a kernel which walks down an axis takes at a time."""
+    return 4 if taps.weight is not None and taps.weight.dtype == np.int32 else 2
 
 
 def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as the kernels read it.
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           kernels/window.cuh's ``Pairs``; BEGUN for those of H in kernels/band_bytes.cu; else for one array of
-           kernels/few_taps.cu's ``Window`` of so many places, or of its ``Neighbours``, negative, with ``PAIRED`` and ``ALIKE``.
+           kernels/window.cuh's ``Pairs``; BEGUN, with ``HELD``, for those of H in kernels/band_bytes.cu and band_walk.cu; else
+           for one array of kernels/few_taps.cu's ``Window`` of so many places, or of its ``Neighbours``, negative, with
+           ``PAIRED`` and ``ALIKE``.
     """
     taps: Taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
     assert weight is not None
-    if kind == BEGUN:
-        begin, _, first = _words(taps)
-        rows = first[:-1, None] + np.arange(BAND_INTEGER_ROWS)
-        known = np.minimum(rows, axis.n_out - 1)
-        k = 4 * np.arange(len(first) - 1)[:, None, None] + np.arange(4) - taps.left[known][..., None]
-        inside = (rows < axis.n_out)[..., None] & (k >= 0) & (k < taps.count[known][..., None])
-        found = np.where(inside, weight[known[..., None], np.where(inside, k, 0)], 0)
-        return first.astype(np.int32), begin.astype(np.int32), _short(found)
+    if kind > 0 and kind % HELD == BEGUN:
+        return _begun_table(taps, weight, kind // HELD)
     if kind == PAIRS:
         weight = _pairs(taps.left, taps.count, weight)
     if kind in (PLAIN, PAIRS):
@@ -75,6 +79,28 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
     table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places)) + (hangs << places)
     table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
     return (table,)
+
+
+def _begun_table(taps: Taps, weight: NDArray[Any], held: int) -> tuple[NDArray[Any], ...]:
+    """By steps of some source rows: the first row of out that ends; those in which each begins and behind which it ends; weights.
+
+    Of fixed point [steps][held][step], from the first row that has not ended; of floats [steps][step][held], of row i in place
+    i % held, 16 bytes or a multiple of it, NaN outside of a window.
+    """
+    step, (begin, end, first) = _step(taps), _begun(taps)
+    rows = first[:-1, None] + np.arange(held)
+    known = np.minimum(rows, len(begin) - 1)
+    k = step * np.arange(len(rows))[:, None, None] + np.arange(step) - taps.left[known][..., None]
+    inside = (rows < len(begin))[..., None] & (k >= 0) & (k < taps.count[known][..., None])
+    found = weight[known[..., None], np.where(inside, k, 0)]
+    steps = np.stack((begin, end + 1)).astype(np.int32)
+    if step == 4:
+        return first.astype(np.int32), steps, _short(np.where(inside, found, 0))
+    places = -(-held * weight.itemsize // 16) * 16 // weight.itemsize
+    of = np.full((len(rows), step, places), np.nan, weight.dtype)
+    place = np.broadcast_to((rows % held)[:, None], (len(rows), step, held))
+    np.put_along_axis(of, place, np.swapaxes(np.where(inside, found, np.nan), 1, 2), axis=2)
+    return first.astype(np.int32), steps, of
 
 
 def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:

@@ -372,15 +372,41 @@ Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo fl
 619 450, float16 529 309; gradient of features float32 521 478, float16 381 316; of volume float32 487 310, float16 430 291.
 """
 
+WALKED_ROWS = {2: {"float16": 3, "bfloat16": 3, "float32": 5}, 3: dict.fromkeys(("float16", "bfloat16", "float32"), 3)}
+WALKED_HELD = {2: (3, 5, 7), 3: (3,)}
+WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = (32, 64, 128), 8, 32, 0.6
+"""kernels/band_walk.cu: rows of a window of H, at least, by axes and dtype, that go to it from band.cu; rows whose sums a thread
+holds; threads of a block, by the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
+windows, at least; and ``ALONE`` of its blocks, which are few where waves are.
+
+Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; in 3-D 3, more spill.
+Counted for sm_90, instructions an output by band.cu and so; all of 95 and 96 registers, 640 threads a multiprocessor:
+
+    lanczos float32          192   120     photo-quarter float32    436   264     gradient of volume float32   374   165
+            float16          128   118                   float16    450   268                        float16   396   167
+    lanczos-quarter float32  525   332     thumbnail float32       5318  2461
+
+Not yet measured; band.cu was, H100, 2026-11-27, the share of a copy: lanczos 72 %, 43 %, lanczos-quarter 65 %, photo-quarter 77 %,
+66 %, thumbnail 69 %, gradient of volume 64 %, 35 %. float32 of at most 4 rows stays with what takes 89 to 93 %.
+
+Counted for lanczos float16 before depths were in it, by rows that are filtered at once along W: 4 127, 8 111; one source row at a
+time instead of two, sums moved up when a row ends: 125.
+"""
+
 BAND_CHANNELS = 64
 """kernels/band.cu: channels of a tile, at most: 128 bytes of float16."""
 
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, (132 * 768, 132 * 640)
-"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
-thread: 79 and 96 registers where bytes lie in order."""
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_WALKS, RESIDENT_BYTES = (
+    132 * 2048,
+    132 * 768,
+    132 * 640,
+    (132 * 768, 132 * 640),
+)
+"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, of kernels/band_walk.cu, and of
+kernels/band_bytes.cu, by the elements of a thread: 79 and 96 registers where bytes lie in order."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

@@ -36,6 +36,7 @@
 #include "taps.cuh"
 #include "ahead.cuh"
 #include "band.cuh"
+#include "columns_ahead.cuh"
 
 // Where a column lies in shared memory: one place in nine stays empty, so that columns a power of two apart lie in
 // different banks.
@@ -45,6 +46,27 @@ __device__ inline Index place(Index column) { return column + (column >> 3); }
 constexpr bool PACKS = NEIGHBOURS > 1;
 constexpr int FITTING = sizeof(Rows<Sum>) / sizeof(Element), STAGES = !PACKS ? 1 : FITTING < 8 ? FITTING : 8;
 
+// The rows of a group, depth by depth.
+struct Cursor {
+    static constexpr int ROWS_AT_ONCE = 1;
+
+    const Element* at;
+    long long stride, jump;    // bytes to the next row, and from behind the last one of a depth to the first of the next
+    Index rows, left, depths;  // of a depth; and what is left
+
+    __device__ bool has(int) const { return left > 0; }
+    __device__ const Element* row(int) const { return at; }
+    __device__ void advance() {
+        if (left <= 0) return;
+        at = moved(at, stride);
+        if (--left == 0 && CS_AXES > 2 && --depths > 0) {
+            at = moved(at, jump);
+            left = rows;
+        }
+    }
+};
+typedef Ahead<STAGES, Cursor> Copies;
+
 union Shared {
     Rows<Sum> window[COLUMNS + COLUMNS / 8];
     Neighbours ahead[STAGES][VECTORS][CS_THREADS];
@@ -53,71 +75,15 @@ union Shared {
 // Threads that a multiprocessor holds at least: three large blocks of floats, whose copies take no registers; two else.
 constexpr int RESIDENT = CS_COPIES_AHEAD && CS_THREADS >= 128 && sizeof(Sum) == 4 && CS_ARITHMETIC == CS_FLOAT ? 768 : 512;
 
-// Add a row to the sums of a group's rows.
-template <typename Read>
-__device__ inline void add(const Read& x, const Rows<Weight>& w, Sum (&sums)[ROWS][V]) {
-    constexpr int AT_ONCE = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
-    Sum wide[V];
-#pragma unroll
-    for (int c = 0; c < V; ++c) wide[c] = widen(x[c]);
-#pragma unroll
-    for (int b = 0; b < V; b += AT_ONCE)
-#pragma unroll
-        for (int a = 0; a < ROWS; ++a)
-            if (inside(w.of[a]))
-#pragma unroll
-                for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
-}
-
-// A thread's vectors of the rows of a group, depth by depth, in the order in which they are added. STAGES rows are on their
-// way, each to a slot that no other thread touches: nobody waits at a barrier for them, and no register holds them.
-struct Ahead {
-    const Element* row;        // the next to be copied
-    long long stride, jump;    // bytes to the next row, and from behind the last one of a depth to the first of the next
-    Index rows, left, depths;  // of a depth; and what is left to be copied
-    Neighbours* slots;         // of the thread, in the first stage
-    unsigned stage;            // of the row to be added next, where the row STAGES behind it goes then
-
-    __device__ Neighbours* slot(int c) const { return slots + (stage * VECTORS + c) * CS_THREADS; }
-    __device__ void copy(const Columns& mine) {
-        if (left > 0) {
-            const Element* from = row;
-#pragma unroll
-            for (int c = 0; c < VECTORS; ++c) {
-                copy_ahead<true>(address_of(slot(c)), (const Neighbours*)from);
-                from = moved(from, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
-            }
-            row = moved(row, stride);
-            if (--left == 0 && CS_AXES > 2 && --depths > 0) {
-                row = moved(row, jump);
-                left = rows;
-            }
-        }
-        commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
-        stage = (stage + 1) % STAGES;
-    }
-    __device__ void start(const Columns& mine) {
-        if (mine.count == 0) return;
-#pragma unroll 1
-        for (int s = 0; s < STAGES; ++s) copy(mine);
-    }
-    __device__ void read(const Columns& mine, Packed& x) {
-        wait_for_copies<STAGES - 1>();
-#pragma unroll
-        for (int c = 0; c < VECTORS; ++c) x.vector[c] = *slot(c);
-        copy(mine);
-    }
-};
-
 // Add source rows `begin`, `begin` + `step` … of a chunk.
-__device__ inline void add_vectors(const Columns& mine, Ahead& ahead, Index begin, Index past, Index step,
+__device__ inline void add_vectors(const Columns& mine, Copies& ahead, Index begin, Index past, Index step,
                                    const Rows<Weight>* weights, Sum (&sums)[ROWS][V]) {
     if (mine.count == 0) return;
 #pragma unroll 1
     for (const Rows<Weight>* w = weights + begin; begin < past; begin += step, w += step) {
-        Packed x;
+        Packed x[1];
         ahead.read(mine, x);
-        add(x, *w, sums);
+        add(x[0], *w, sums);
     }
 }
 __device__ inline void add_elements(const Columns& mine, const Element* __restrict__ row, long long stride, Index begin,
@@ -159,8 +125,8 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     const Index rows = (group.end - group.begin - split + splits - 1) / splits;
                     const long long jump = CS_AXES > 2 ? bytes(axis_d.source_stride) - rows * stride : 0;
                     __syncthreads();  // nobody reads the sums of the part before
-                    Ahead ahead = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count,
-                                   &shared.ahead[0][0][threadIdx.x], 0};
+                    const Cursor cursor = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count};
+                    Copies ahead(cursor, &shared.ahead[0][0][threadIdx.x]);
                     if (PACKS && is_packed(g)) ahead.start(mine);
                     for (Index d = 0; d < d_count; ++d) {
                         const Weight w_d = CS_AXES > 2 ? Row(axis_d, z).weight(d) : Weight(1);

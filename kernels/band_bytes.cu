@@ -4,8 +4,8 @@
 // MATHS     resample.cu's of uint8: W, rounded to bytes, then H
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it
 // TABLES    of W as band_integer.cu. Of H by words of four source rows: left[words + 1], the first row of out that ends in the
-//           word or behind it; count[n_out], the word in which a row of out begins; weight Pairs[words][CS_ROWS], the weights
-//           of the four pixels for that row and those behind it, 0 outside of their windows
+//           word or behind it; count[2][n_out], the words in which a row of out begins and behind which it ends; weight
+//           Pairs[words][CS_ROWS], the weights of the four pixels for that row and those behind it, 0 outside of their windows
 // THREADS   a block has a tile of a row of out, as in band_integer.cu, and walks down a run of rows. For a word of source rows
 //           1 these go to shared memory; the next four are on their way
 //           2 a thread filters its elements along W: four bytes each, one for each row

@@ -1,10 +1,12 @@
-"""kernels/band.cu, band_integer.cu and band_bytes.cu, run on the CPU: every instance, every way its threads share a row, windows
-longer than shared memory.
+"""kernels/band.cu, band_walk.cu, band_integer.cu and band_bytes.cu, run on the CPU: every instance, every way its threads share a
+row, windows longer than shared memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,16 +33,21 @@ class Call(NamedTuple):
     x: NDArray[Any]
     size: tuple[int, ...]
     arithmetic: str
+    mode: str = ""
+    walks: bool = False
+    """Through band_walk.cu, if floats may."""
 
     @property
     def arguments(self) -> dict[str, Any]:
         if self.arithmetic == "mean":
             return {"size": self.size, "mode": "area"}
-        mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(self.size)]
+        mode = self.mode or {1: "linear", 2: "bilinear", 3: "trilinear"}[len(self.size)]
         return {"size": self.size, "mode": mode, "antialias": True}
 
     @property
     def kernel(self) -> str:
+        if self.walks:
+            return "band_walk"
         if self.arithmetic in _launch.SEPARABLE:
             return "band"
         grows = self.size[0] > self.x.shape[2]
@@ -50,11 +57,21 @@ class Call(NamedTuple):
         """What a device would get, the output, and the tables that it reads."""
         plan, out = launches.plan_and_output(self.x, **self.arguments)
         tables = launches.Tables()
-        return launches.launch(plan, self.x, out, tables), out, tables
+        with self.chosen():
+            return launches.launch(plan, self.x, out, tables), out, tables
 
     def job(self, blocks: int) -> Job:
         """The same, packed."""
-        return launches.job(self.x, blocks=blocks, **self.arguments)[0]
+        with self.chosen():
+            return launches.job(self.x, blocks=blocks, **self.arguments)[0]
+
+    @contextmanager
+    def chosen(self) -> Iterator[None]:
+        """band.cu where band_walk.cu would be chosen, unless it is wanted."""
+        with pytest.MonkeyPatch.context() as patch:
+            if not self.walks:
+                patch.setattr(_launch, "WALKED_ROWS", {})
+            yield
 
     def check(self, out: NDArray[Any]) -> None:
         """Floats against the definition, integers against the NumPy path, to the bit."""
@@ -104,8 +121,33 @@ def calls() -> Iterator[Call]:
                 yield some._replace(x=np.moveaxis(some.x, -1, 1))
 
 
+def walking() -> Iterator[Call]:
+    """Those of band_walk.cu: rows of every length, by each filter; of many channels; an odd row at the end; D that grows."""
+    rng = np.random.default_rng(8)
+    for axes, dtypes in _launch.WALKED_ROWS.items():
+        for dtype in dtypes:
+            long = _launch.WALKED_THREADS[-1] * _launch.WALKED_COLUMNS
+            widths = [threads * _launch.WALKED_COLUMNS for threads in _launch.WALKED_THREADS]
+            for mode in ("bilinear", "bicubic", "lanczos") if axes == 2 else ("trilinear",):
+
+                def call(shape: tuple[int, ...], *size: int, mode: str = mode, dtype: str = dtype) -> Call:
+                    return Call(cases.values(rng, shape, dtype), size, "float", mode, walks=True)
+
+                before, smaller = ((), ()) if axes == 2 else ((5,), (3,))
+                for n in (*widths, *(n // 2 + 24 for n in widths), 3 * long + 8):
+                    yield call((1, 2, *before, 47, n), *smaller, 11, n // 5)
+                    if mode == "lanczos":  # W grows
+                        yield call((1, 1, *before, 24, n), *smaller, 15, n + 9)
+                before, larger = ((), ()) if axes == 2 else ((4,), (9,))
+                for channels in (3, 24, 96):  # some of them as threads have, and parts of them
+                    pixels = 640 // channels * 8
+                    some = call((1, *before, 29, pixels, channels), *larger, 6, pixels // 4)
+                    yield some._replace(x=np.moveaxis(some.x, -1, 1))
+
+
+@cache
 def everything() -> list[Call]:
-    return list(calls())
+    return [*calls(), *walking()]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +165,7 @@ def test_every_instance(kernels: HostKernels) -> None:
                 patch.setattr(_launch, "FILLING_BLOCKS", 1 if full else 10**9)
                 patch.setattr(_launch, "RESIDENT_THREADS", 1 if full else 10**9)
                 patch.setattr(_launch, "RESIDENT_BYTES", (128 if full else 10**9,) * 2)
+                patch.setattr(_launch, "RESIDENT_WALKS", 128 if full else 10**9)
                 made, out, _tables = call.prepare()
             assert made.kernel == call.kernel, call
             share = made.geometry[0]["share"]
@@ -146,7 +189,11 @@ def sanitized() -> list[Job]:
     """Small launches, the smallest first, and the smallest of every instance."""
     jobs = sorted((call.job(blocks=2) for call in everything()), key=lambda job: job.arrays["source"].nbytes)
     smallest = {job.kernel: job for job in reversed(jobs)}
-    return [job for job in jobs if job.arrays["source"].nbytes < 100_000 or job is smallest[job.kernel]]
+    return [job for job in jobs if _is_soon_done(job) or job is smallest[job.kernel]]
+
+
+def _is_soon_done(job: Job) -> bool:
+    return job.arrays["source"].nbytes < 100_000 and not job.kernel.startswith("band_walk")
 
 
 def test_sanitizers_and_races() -> None:

@@ -286,6 +286,7 @@ def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch:
     """The same; in groups of one row and of four."""
     monkeypatch.setattr(_launch, "FILLING_BLOCKS", filling)
     monkeypatch.setattr(_launch, "RESIDENT_BYTES", (max(filling, 128),) * 2)
+    monkeypatch.setattr(_launch, "RESIDENT_WALKS", max(filling, 128))
     _cuda._launches.clear()
     for call in test_band.everything()[part::PARTS]:
         call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))

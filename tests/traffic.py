@@ -49,6 +49,7 @@ class Workload:
             patch.setattr(_launch, "RESIDENT_THREADS", 1)  # however small: runs of rows as if it filled a device
             patch.setattr(_launch, "FILLING_BLOCKS", 1)
             patch.setattr(_launch, "RESIDENT_BYTES", (128, 128))
+            patch.setattr(_launch, "RESIDENT_WALKS", 128)
             patch.setattr(_launch, "MULTIPROCESSORS", 1)
             patch.setattr(_launch, "ALONE", 0)
             return self._job()
