@@ -21,11 +21,23 @@ from bench.machines import Call, Cpu, Machine, differing
 from bench.record import KEY, Record, key_of
 from bench.test_workloads import our_call
 from bench.workloads import WORKLOADS, Workload
-from cupysample import _copies, _cuda, _kernels, _launch, _numpy, _sums, _tables, _tuning
+from cupysample import (
+    _bands,
+    _copies,
+    _cuda,
+    _few_taps,
+    _kernels,
+    _launch,
+    _made,
+    _numpy,
+    _sums,
+    _tables,
+    _tuning,
+)
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _numpy, _sums, _copies, _tables)
+MODULES = (_launch, _few_taps, _bands, _made, _numpy, _sums, _copies, _tables)
 """Where the constants are read."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupysample import _arrays, _interpolate, _kernels, _launch, _plan, _tables
+from cupysample import _arrays, _bands, _few_taps, _interpolate, _kernels, _launch, _made, _plan, _tables
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
@@ -97,6 +97,15 @@ class Tables:
 def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis, int], Table]) -> Launch:
     """What ``_cuda`` would launch on a device, the arrays at the addresses that they have."""
     return _launch.launch(plan, layout(x, x.ctypes.data), layout(out, out.ctypes.data), tables)
+
+
+def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
+    """Launch as if constants of ``_tuning`` were others, wherever they are read."""
+    for constant, value in constants.items():
+        readers = [module for module in (_launch, _few_taps, _bands, _made) if hasattr(module, constant)]
+        assert readers, constant
+        for module in readers:
+            patch.setattr(module, constant, value)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _launch, _plan
+from cupysample import _bands, _launch, _plan, _tuning, _view
 from cupysample._launch import Launch
 from tests import bounds, cases, launches, oracle
 from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
@@ -22,7 +22,7 @@ from tests.host.harness import HostKernels, Job, races, replay_sanitized, sector
 pytestmark = pytest.mark.host
 
 DTYPES = [
-    (dtype, row.arithmetic) for dtype, row in _plan.DTYPES.items() if dtype not in _launch.REALS and dtype != "bool"
+    (dtype, row.arithmetic) for dtype, row in _plan.DTYPES.items() if dtype not in _view.REALS and dtype != "bool"
 ]
 """And their arithmetics."""
 
@@ -48,7 +48,7 @@ class Call(NamedTuple):
     def kernel(self) -> str:
         if self.walks:
             return "band_walk"
-        if self.arithmetic in _launch.SEPARABLE:
+        if self.arithmetic in _bands.SEPARABLE:
             return "band"
         grows = self.size[0] > self.x.shape[2]
         return "band_bytes" if self.arithmetic == "fixed" and len(self.size) == 2 and not grows else "band_integer"
@@ -70,7 +70,7 @@ class Call(NamedTuple):
         """band.cu where band_walk.cu would be chosen, unless it is wanted."""
         with pytest.MonkeyPatch.context() as patch:
             if not self.walks:
-                patch.setattr(_launch, "WALKED_ROWS", {})
+                launches.tune(patch, WALKED_ROWS={})
             yield
 
     def check(self, out: NDArray[Any]) -> None:
@@ -86,7 +86,7 @@ def calls() -> Iterator[Call]:
     """Rows of every length, dense and not, with one, some and many channels inside."""
     rng = np.random.default_rng(7)
     for dtype, arithmetic in [*DTYPES, ("uint8", "mean")]:
-        shapes = _launch.band_shapes(dtype, arithmetic)
+        shapes = _bands.band_shapes(dtype, arithmetic)
         (_, elements), (threads, columns) = shapes[-2:]
 
         def call(shape: tuple[int, ...], *size: int, dtype: str = dtype, arithmetic: str = arithmetic) -> Call:
@@ -124,10 +124,10 @@ def calls() -> Iterator[Call]:
 def walking() -> Iterator[Call]:
     """Those of band_walk.cu: rows of every length, by each filter; of many channels; an odd row at the end; D that grows."""
     rng = np.random.default_rng(8)
-    for axes, dtypes in _launch.WALKED_ROWS.items():
+    for axes, dtypes in _tuning.WALKED_ROWS.items():
         for dtype in dtypes:
-            long = _launch.WALKED_THREADS[-1] * _launch.WALKED_COLUMNS
-            widths = [threads * _launch.WALKED_COLUMNS for threads in _launch.WALKED_THREADS]
+            long = _tuning.WALKED_THREADS[-1] * _tuning.WALKED_COLUMNS
+            widths = [threads * _tuning.WALKED_COLUMNS for threads in _tuning.WALKED_THREADS]
             for mode in ("bilinear", "bicubic", "lanczos") if axes == 2 else ("trilinear",):
 
                 def call(shape: tuple[int, ...], *size: int, mode: str = mode, dtype: str = dtype) -> Call:
@@ -162,10 +162,9 @@ def test_every_instance(kernels: HostKernels) -> None:
     for call in everything():
         for full in (True, False):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(_launch, "FILLING_BLOCKS", 1 if full else 10**9)
-                patch.setattr(_launch, "RESIDENT_THREADS", 1 if full else 10**9)
-                patch.setattr(_launch, "RESIDENT_BYTES", (128 if full else 10**9,) * 2)
-                patch.setattr(_launch, "RESIDENT_WALKS", 128 if full else 10**9)
+                blocks, resident = (1, 128) if full else (10**9, 10**9)
+                launches.tune(patch, FILLING_BLOCKS=blocks, RESIDENT_THREADS=blocks)
+                launches.tune(patch, RESIDENT_BYTES=(resident, resident), RESIDENT_WALKS=resident)
                 made, out, _tables = call.prepare()
             assert made.kernel == call.kernel, call
             share = made.geometry[0]["share"]
@@ -234,15 +233,16 @@ def test_pixels_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> N
         ("bilinear", (9, 9), (2, 2)),
         ("nearest", (9, 9), (4, 4)),
         ("bilinear", (9, 3000), (2, 2)),  # whole tiles
+        ("nearest", (9, 10, 128), (3, 40, 512)),  # depths, of a walk
     ):
         x = np.zeros((1, 1, *shape), np.float32)
         plan, like = launches.plan_and_output(x, size=size, mode=mode)
         g, out, tables = np.full_like(like, np.inf), np.ones_like(x), launches.Tables()
         made = launches.launch(plan.transposed("float32"), g, out, tables)
-        assert made.kernel == "band"
+        assert made.kernel == ("band_walk" if len(shape) == 3 else "band")
         launches.execute(kernels, made, g.ctypes.data, out.ctypes.data)
         counts = [axis.taps().count for axis in plan.transposed("float32").axes]
-        np.testing.assert_array_equal(out[0, 0] != 0, np.outer(counts[0] > 0, counts[1] > 0))
+        np.testing.assert_array_equal(out[0, 0] != 0, reduce(np.multiply.outer, [count > 0 for count in counts]))
 
 
 def test_the_source_is_read_in_whole_vectors() -> None:

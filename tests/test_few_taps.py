@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _launch, _tuning
+from cupysample import _few_taps, _launch, _tuning
 from cupysample._launch import Launch
 from cupysample._plan import DTYPES
 from tests import bounds, cases, launches, oracle
@@ -67,9 +67,9 @@ def calls() -> Iterator[Call]:
     rng = np.random.default_rng(5)
     for (taps, axes), mode in MODES.items():
         for dtype, row in DTYPES.items():
-            if taps > 1 and (row.arithmetic == "copy" or taps > _launch.most_taps(axes, row.arithmetic)):
+            if taps > 1 and (row.arithmetic == "copy" or taps > _few_taps.most_taps(axes, row.arithmetic)):
                 continue
-            pitches = _launch.pitches(dtype, taps)
+            pitches = _few_taps.pitches(dtype, taps)
             words = (
                 (20, 32),
                 (16, 32),
@@ -92,7 +92,7 @@ def calls() -> Iterator[Call]:
                 launches.poison(out)
                 parts = dtype.startswith("complex") and taps > 1  # of which each is resampled, side by side
                 part = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
-                wide = pitch is None or (parts and 2 % _launch.vector(axes, part, "float", taps, wide=True) == 0)
+                wide = pitch is None or (parts and 2 % _few_taps.vector(axes, part, "float", taps, wide=True) == 0)
                 known = 0 if wide or parts or taps == 1 else pitch or 0
                 yield Call(taps, wide, known, x, out, {"size": size, "mode": mode, "antialias": mode == "lanczos"})
 
@@ -138,7 +138,7 @@ def skipping() -> Iterator[Call]:
     for axes in (2, 3):
         for dtype in ("float32", "int32", "uint32"):
             for taps in (2, 4):
-                if taps <= _launch.most_taps(axes, DTYPES[dtype].arithmetic):
+                if taps <= _few_taps.most_taps(axes, DTYPES[dtype].arithmetic):
                     x = cases.values(rng, (2, 3, *(5, 20)[3 - axes :], 16), dtype)
                     size = (*(4, 3)[3 - axes :], 32)
                     out = np.zeros((2, 3, *size), x.dtype)
@@ -245,7 +245,7 @@ def test_the_bits_do_not_depend_on_how_a_row_is_shared(kernels: HostKernels, mon
         launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
         first = call.out.tobytes()
         with monkeypatch.context() as patch:
-            patch.setattr(_launch, "_out_is_aligned", lambda *_: False)
+            patch.setattr(_few_taps, "_out_is_aligned", lambda *_: False)
             made, _tables = call.launch()
         if made.kernel == "band":  # H first; its vectors are of the source
             assert call.x.shape[-1] == 2 * call.out.shape[-1]
@@ -272,7 +272,7 @@ def test_streamed_stores_write_the_same(kernels: HostKernels, monkeypatch: pytes
         launches.execute(kernels, made, call.x.ctypes.data, call.out.ctypes.data)
         expected[width] = call.out.tobytes()
         assert not made.geometry["share"]["streamed"][0]
-    monkeypatch.setattr(_launch, "STREAMED_BYTES", 0)
+    launches.tune(monkeypatch, STREAMED_BYTES=0)
     for width, call in found.items():
         made, _tables = call.launch()
         assert made.geometry["share"]["streamed"][0]

@@ -253,7 +253,7 @@ def test_bits_repeat_and_do_not_depend_on_the_block(
     x = noise(cupy, 2, 5, 61, 67)[..., offset:]
     first = host(cupysample.interpolate(x, size=size, mode="bicubic", antialias=True))
     for block in (32, 96, 256):
-        monkeypatch.setattr(_launch, "BLOCK", block)
+        launches.tune(monkeypatch, BLOCK=block)
         _cuda._launches.clear()
         for _ in range(5):
             again = host(cupysample.interpolate(x, size=size, mode="bicubic", antialias=True))
@@ -284,9 +284,8 @@ def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
 @pytest.mark.parametrize("filling", [1, 10**9])
 def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same; in groups of one row and of four."""
-    monkeypatch.setattr(_launch, "FILLING_BLOCKS", filling)
-    monkeypatch.setattr(_launch, "RESIDENT_BYTES", (max(filling, 128),) * 2)
-    monkeypatch.setattr(_launch, "RESIDENT_WALKS", max(filling, 128))
+    resident = max(filling, 128)
+    launches.tune(monkeypatch, FILLING_BLOCKS=filling, RESIDENT_BYTES=(resident, resident), RESIDENT_WALKS=resident)
     _cuda._launches.clear()
     for call in test_band.everything()[part::PARTS]:
         call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))

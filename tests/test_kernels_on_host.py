@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _launch
+from cupysample import _launch, _view
 from tests import bounds, cases, launches, oracle
 from tests.cases import Case
 from tests.host.harness import HostKernels, Job, races, replay_sanitized
@@ -100,7 +100,7 @@ def test_long_offsets(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> 
         x = case.input()
         with launches.general(), monkeypatch.context() as patch:
             short = launches.run(kernels, x, **case.arguments)
-            patch.setattr(_launch, "_fits_int32", lambda *_: False)
+            patch.setattr(_view, "_fits_int32", lambda *_: False)
             assert launches.run(kernels, x, **case.arguments).tobytes() == short.tobytes(), case
 
 

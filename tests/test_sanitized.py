@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupysample import _launch, _tables
+from cupysample import _launch, _tables, _view
 from tests import cases, launches, oracle, test_band, test_few_taps
 from tests.cases import Case
 from tests.host.harness import Job, races, replay_sanitized
@@ -42,7 +42,7 @@ def general_jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
     """A launch of each instance: with short and long offsets, from tables and computed, of matrices and transposes."""
     left, found = wanted(*GENERAL), dict[str, Job]()
     rng = np.random.default_rng(83)
-    fits, tabulated = _launch._fits_int32, _tables.has_table
+    fits, tabulated = _view._fits_int32, _tables.has_table
     for _ in range(20_000):
         if not left:
             break
@@ -53,7 +53,7 @@ def general_jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
         for short, table, gradient in ways:
             if gradient and case.dtype not in cases.FLOATS:
                 continue
-            monkeypatch.setattr(_launch, "_fits_int32", fits if short else lambda *_: False)
+            monkeypatch.setattr(_view, "_fits_int32", fits if short else lambda *_: False)
             monkeypatch.setattr(_launch, "has_table", tabulated if table else lambda _: False)
             with launches.general():
                 job = packed(case, gradient)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupysample import _launch
 from tests import cases, launches
 from tests.host.harness import HostKernels, Job, build, sectors
 
@@ -46,12 +45,9 @@ class Workload:
     def job(self) -> Job:
         """Pack the launch that this is the part of a large one of; a gradient's reads an array laid out as the output is."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_launch, "RESIDENT_THREADS", 1)  # however small: runs of rows as if it filled a device
-            patch.setattr(_launch, "FILLING_BLOCKS", 1)
-            patch.setattr(_launch, "RESIDENT_BYTES", (128, 128))
-            patch.setattr(_launch, "RESIDENT_WALKS", 128)
-            patch.setattr(_launch, "MULTIPROCESSORS", 1)
-            patch.setattr(_launch, "ALONE", 0)
+            # However small: runs of rows as if it filled a device.
+            launches.tune(patch, RESIDENT_THREADS=1, FILLING_BLOCKS=1, RESIDENT_BYTES=(128, 128), RESIDENT_WALKS=128)
+            launches.tune(patch, MULTIPROCESSORS=1, ALONE=0)
             return self._job()
 
     def _job(self) -> Job:

@@ -1,0 +1,280 @@
+"""kernels/band.cu and its kin: windows of any width, separably; a block has a tile of a row of out, and some rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from cupysample._kernels import Defines
+from cupysample._made import COMPUTING, Made, Share, basic_defines, best_runs, between, bounded_grid, bytes_of
+from cupysample._plan import DTYPES, Plan
+from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows
+from cupysample._taps import Axis
+from cupysample._tuning import (
+    ALONE,
+    BAND_CHANNELS,
+    BAND_COLUMNS,
+    BAND_DEPTHS,
+    BAND_GROUPS,
+    BAND_GROUPS_BYTES,
+    BAND_INTEGER_ROWS,
+    BAND_INTEGERS,
+    BAND_ROWS,
+    BAND_SPLIT_ROWS,
+    BAND_TALL,
+    BAND_THREADS,
+    FILLING_BLOCKS,
+    RESIDENT_BANDS,
+    RESIDENT_BYTES,
+    RESIDENT_THREADS,
+    RESIDENT_WALKS,
+    WALKED_ALONE,
+    WALKED_CHANNELS,
+    WALKED_COLUMNS,
+    WALKED_HELD,
+    WALKED_ROWS,
+    WALKED_THREADS,
+)
+from cupysample._view import VECTOR_BYTES, View, are_aligned, indices, offsets_fit
+
+SEPARABLE = ("float", "mean")
+"""Arithmetics whose axes may be summed in any order."""
+IN_ORDER = 2
+"""Of ``CS_PACKED``: and bytes lie in a window as they do in memory."""
+WARP = 32
+
+
+def band(plan: Plan, view: View) -> Made | None:
+    """kernels/band.cu, or band_integer.cu for what rounds axis by axis; or those that walk down H; None for large offsets."""
+    axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    if not offsets_fit(plan, view):
+        return None
+    if walked := band_walk(plan, view):
+        return walked
+    separable, row = plan.arithmetic in SEPARABLE, axis.n_in * inner.extent
+    shapes = band_shapes(view.dtype, plan.arithmetic)
+    if _window_rows(plan) >= BAND_TALL:
+        shapes = [(t, v) for t, v in shapes if v <= _neighbours(view.dtype, plan.arithmetic)]
+    threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
+    elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
+    channels = _channels(view, BAND_CHANNELS)
+    if plan.arithmetic == "fixed":  # whose windows are whole
+        longest = int(axis.taps().count.max()) + elements
+        channels = channels if longest * channels <= threads * columns else 1
+        if longest > threads * columns:
+            return None
+    packed = elements > 1 and _source_is_aligned(plan, view, channels, elements)
+    planes, rows, depths = view.planes
+    most = threads * (columns if separable else _band_elements(len(plan.axes), view.dtype))
+    for splits in _splits(plan, threads // max(channels, WARP) if separable else 1):
+        pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1, most)
+        across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
+        if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
+            break
+    if max(across, rows, depths) >= indices():
+        return None
+    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0]) <= BAND_INTEGER_ROWS:
+        outputs = 1 if pixels * channels <= threads else BAND_INTEGERS
+        runs = _walked_runs(plan, across, RESIDENT_BYTES[outputs > 1] // threads, ALONE)
+        defines = band_bytes_defines(threads, columns, outputs, IN_ORDER if packed and channels == 1 else int(packed))
+        share = Share(packed, pixels=pixels, channels=channels)
+        return Made(
+            "band_bytes",
+            defines,
+            bounded_grid(across, runs, 1),
+            threads,
+            share,
+            (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS),
+        )
+    waves = across * rows * depths // FILLING_BLOCKS
+    group = between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
+    groups = -(-rows // group)
+    run_groups = between(waves // group, 1, min(groups, _band_groups(plan, view, group, columns)))
+    run_depths = between(waves // (group * run_groups), 1, BAND_DEPTHS)
+    grid = bounded_grid(across, -(-groups // run_groups), -(-depths // run_depths))
+    defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
+    share, tables = Share(packed, pixels=pixels, channels=channels, rows=group, splits=splits), [PLAIN] * len(plan.axes)
+    if plan.arithmetic == "fixed":
+        tables[-1] = PAIRS
+    return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tuple(tables))
+
+
+def band_walk(plan: Plan, view: View) -> Made | None:
+    """kernels/band_walk.cu, or None where it has no instance, rows are short, or the source is not read by vectors."""
+    axis, inner, vector = plan.axes[-1], view.inner, VECTOR_BYTES // view.itemsize
+    least = WALKED_ROWS.get(len(plan.axes), {}).get(view.dtype)
+    if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
+        return None
+    height = plan.axes[-2]
+    held = next((held for held in WALKED_HELD[len(plan.axes)] if 0 < begun_rows(height) <= held), 0)
+    row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
+    threads = next((t for t in WALKED_THREADS if row <= 1.5 * t * WALKED_COLUMNS), WALKED_THREADS[-1])
+    window = threads * WALKED_COLUMNS
+    channels = _channels(view, BAND_CHANNELS)
+    while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
+        channels = _channels(view, 1 << (channels - 1).bit_length() >> 1)
+    fits = 2 * row >= window and longest * channels + vector - 1 <= window
+    if not held or height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
+        return None
+    pixels = _tile(axis, channels, window, vector, window)
+    planes, rows, depths = view.planes
+    across = planes * -(-axis.n_out // pixels) * -(-inner.extent // channels)
+    if max(across, rows, depths) >= indices():
+        return None
+    runs = _walked_runs(plan, across * depths, RESIDENT_WALKS // threads, WALKED_ALONE)
+    defines = band_walk_defines(len(plan.axes), view.dtype, threads, held)
+    tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
+    return Made(
+        "band_walk",
+        defines,
+        bounded_grid(across, runs, depths),
+        threads,
+        Share(True, pixels=pixels, channels=channels),
+        tables,
+    )
+
+
+def _walked_runs(plan: Plan, across: int, resident: int, alone: float) -> int:
+    """In how many runs the rows take least time where a block walks down H, so many across and resident at a time."""
+    axis = plan.axes[-2]
+    start = -(-_window_rows(plan) * axis.n_out // axis.n_in) + 1
+    return best_runs(across, resident, axis.n_out, axis.n_out, start, alone)
+
+
+def _channels(view: View, most: int) -> int:
+    """Channels of a tile, at most so many, a power of two: all, where rows are one stride; else a divisor of the threads."""
+    axis, inner = view.axes[-1], view.inner
+    channels = min(inner.extent, most)
+    if channels < inner.extent or (channels > 1 and axis.source_stride != channels * inner.source_stride):
+        channels = min(1 << (channels - 1).bit_length(), most)
+    return channels
+
+
+def _band_kernel(arithmetic: str) -> str:
+    return "band" if arithmetic in SEPARABLE else "band_integer"
+
+
+def _band_rows(arithmetic: str) -> int:
+    """Rows of a group, at most."""
+    return BAND_ROWS if arithmetic in SEPARABLE else BAND_INTEGER_ROWS
+
+
+def _band_groups(plan: Plan, view: View, rows: int, columns: int) -> int:
+    """Groups that a block walks through, at most: one where L2 would not hold for the next what all blocks have read."""
+    if len(plan.axes) > 2:  # there the next depth comes before it
+        return 1
+    step = -(-plan.axes[-2].n_in // plan.axes[-2].n_out) if len(plan.axes) > 1 else 1
+    read = ((rows - 1) * step + _window_rows(plan)) * columns * RESIDENT_BANDS * view.itemsize
+    return BAND_GROUPS if view.itemsize == 1 or read <= BAND_GROUPS_BYTES else 1
+
+
+def _band_elements(axes: int, dtype: str) -> int:
+    """Elements of out of a thread of kernels/band_integer.cu."""
+    return BAND_INTEGERS // (2 if axes > 2 or DTYPES[dtype].accumulate == "float64" else 1)
+
+
+def _splits(plan: Plan, most: int) -> list[int]:
+    """In how many parts a block may sum the rows of a group, each some rows long."""
+    taps = _window_rows(plan)
+    return [splits for splits in (1, 2, 4, 8) if splits == 1 or splits <= min(most, taps // BAND_SPLIT_ROWS)]
+
+
+def _window_rows(plan: Plan) -> int:
+    """Rows of the longest window along H; 1 in 1-D."""
+    return int(plan.axes[-2].taps().count.max()) if len(plan.axes) > 1 else 1
+
+
+def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> int:
+    """The pixels of a tile: as many as read at most ``window`` elements, and are at most so many themselves; or one.
+
+    A window begins at a multiple of ``aligned`` elements.
+    """
+    taps = axis.taps()
+    begin, end = taps.left, taps.left + taps.count
+    if axis.n_out * channels <= most and int(begin[0]) == 0 and int(end[-1]) * channels <= window:
+        return axis.n_out
+    window -= aligned - 1
+    pixels = min(axis.n_out, max(min(window, most) // channels, 1))
+    while pixels > 1:
+        widest = int((end[pixels - 1 :] - begin[: axis.n_out - pixels + 1]).max()) * channels
+        if widest <= window:
+            break
+        pixels = max(1, min(pixels - 1, pixels * window // widest))
+    return -(-axis.n_out // -(-axis.n_out // pixels))  # no tile much smaller than the others
+
+
+def _source_is_aligned(plan: Plan, view: View, channels: int, elements: int) -> bool:
+    """Whether so many neighbours in a row of the source, or in a block of channels, are one vector."""
+    axis, inner, n_in = view.axes[-1], view.inner, [axis.n_in for axis in plan.axes]
+    extents = [*(dim.extent for dim in view.outer), *n_in]
+    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
+    dense = inner.extent == 1 or inner.source_stride == 1
+    if channels == inner.extent and (n_in[-1] == 1 or axis.source_stride == channels):  # whole rows are dense
+        dense = dense and n_in[-1] * channels % elements == 0
+        strides = strides[: len(strides) - (n_in[-1] > 1)]
+    else:
+        dense = dense and inner.extent % elements == 0 and channels % elements == 0
+    return dense and are_aligned(view.source_alignment, strides, view.itemsize, elements)
+
+
+def band_shapes(dtype: str, arithmetic: str) -> list[tuple[int, int]]:
+    """(threads, columns of a thread) of the instances, for rows from short to long."""
+    short, middle, long = BAND_THREADS
+    neighbours = _neighbours(dtype, arithmetic)
+    if arithmetic not in SEPARABLE:
+        return [(short, neighbours), (middle, neighbours)]
+    narrow = [(short, neighbours // 2)] if neighbours == 8 else []
+    wider = [(long, BAND_COLUMNS)] if dtype == "float32" else []
+    return [(short, 1), *narrow, (short, neighbours), (middle, neighbours), (long, neighbours), *wider]
+
+
+def _neighbours(dtype: str, arithmetic: str) -> int:
+    """Elements that a thread of these kernels reads at once."""
+    vector = VECTOR_BYTES // bytes_of(dtype)
+    return min(vector, BAND_COLUMNS) if arithmetic in SEPARABLE else vector
+
+
+def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: int, packed: bool) -> Defines:
+    """The defines of an instance of kernels/band.cu, which serves both, packed and not; or of band_integer.cu."""
+    integer = [("CS_ELEMENTS", str(_band_elements(axes, dtype))), ("CS_PACKED", str(int(packed)))]
+    return (
+        *basic_defines(axes, dtype, arithmetic, "int", 0),
+        ("CS_THREADS", str(threads)),
+        ("CS_COLUMNS", str(columns)),
+        ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
+        ("CS_ROWS", str(_band_rows(arithmetic))),
+        *([("CS_CHANNELS", str(BAND_CHANNELS))] if arithmetic in SEPARABLE else integer),
+    )
+
+
+def band_bytes_defines(threads: int, columns: int, elements: int, order: int) -> Defines:
+    """The defines of an instance of kernels/band_bytes.cu: band_integer.cu's, with so many elements of out a thread."""
+    same = dict(band_defines(2, "uint8", "fixed", threads, columns, order > 0))
+    return tuple((same | {"CS_ELEMENTS": str(elements), "CS_PACKED": str(order)}).items())
+
+
+def band_walk_defines(axes: int, dtype: str, threads: int, held: int) -> Defines:
+    """The defines of an instance of kernels/band_walk.cu, which holds the sums of so many rows."""
+    return (
+        *basic_defines(axes, dtype, "float", "int", 0),
+        ("CS_THREADS", str(threads)),
+        ("CS_COLUMNS", str(WALKED_COLUMNS)),
+        ("CS_VECTOR", str(VECTOR_BYTES // bytes_of(dtype))),
+        ("CS_ROWS", str(held)),
+        ("CS_PACKED", "1"),
+    )
+
+
+def instances() -> Iterator[tuple[str, Defines]]:
+    """Every instance of these kernels."""
+    for axes, (dtype, arithmetic) in itertools.product((1, 2, 3), COMPUTING):
+        for threads, columns in band_shapes(dtype, arithmetic):
+            for packed in (False,) if arithmetic in SEPARABLE else (False, True):
+                yield _band_kernel(arithmetic), band_defines(axes, dtype, arithmetic, threads, columns, packed)
+    for threads, columns in band_shapes("uint8", "fixed"):
+        for elements in (1, BAND_INTEGERS):
+            for order in (0, 1, IN_ORDER):
+                yield "band_bytes", band_bytes_defines(threads, columns, elements, order)
+    for axes, dtypes in WALKED_ROWS.items():
+        for dtype, threads, held in itertools.product(dtypes, WALKED_THREADS, WALKED_HELD[axes]):
+            yield "band_walk", band_walk_defines(axes, dtype, threads, held)

@@ -1,0 +1,307 @@
+"""kernels/few_taps.cu: a thread has some elements of a row of out and walks down a run of rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from cupysample._kernels import Defines
+from cupysample._made import COMPUTING, Made, Share, basic_defines, best_runs, between, bounded_grid, bytes_of
+from cupysample._plan import DTYPES, Plan
+from cupysample._tables import ALIKE, PAIRED, alike
+from cupysample._taps import Axis
+from cupysample._tuning import (
+    ALONE,
+    GATHERED_ELEMENTS,
+    HELD_BYTES,
+    MULTIPROCESSORS,
+    RATIOS,
+    RESIDENT_THREADS,
+    RUN_BLOCKS,
+    RUN_DEPTHS,
+    RUN_ROWS,
+    RUN_START,
+    RUN_THREADS,
+    SHRUNK_TAPS,
+    STAGES,
+    STAGES_BYTES,
+    STREAMED_BYTES,
+    TABLE_ROWS,
+    WINDOWED_BLOCKS,
+    WINDOWED_ELEMENTS,
+)
+from cupysample._view import VECTOR_BYTES, Dim, View, are_aligned, indices, offsets_fit
+
+TAPS = (1, 2, 4, 8)
+GROWING = ("float", "fixed", "copy")
+"""Those of rows that grow by a known factor."""
+
+
+def few_taps(plan: Plan, view: View) -> Made | None:
+    """kernels/few_taps.cu, or None where rows have too many taps or offsets are too large for it."""
+    taps = _taps(plan)
+    if taps is None or taps > most_taps(len(plan.axes), plan.arithmetic) or not offsets_fit(plan, view):
+        return None
+    if not _is_regular(view) or 1 < plan.axes[-1].n_in < taps:
+        return None
+    wide = _is_wide(plan, view, vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide=True))
+    elements = vector(len(plan.axes), view.dtype, plan.arithmetic, taps, wide)
+    pitch = 0 if wide else _pitch(plan, view, taps)
+    slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch)
+    elements = slot.elements or elements
+    packed = wide or slot.units > 0 or _is_packed(plan, view, elements)
+    planes, rows, depths = view.planes
+    across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
+    if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
+        return None
+    blocks = -(-across // RUN_THREADS)
+    longest = RUN_ROWS["wide" if wide else "copied" if slot.units else "gathered"][len(plan.axes)][taps]
+    if slot.units:
+        of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
+        resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.windows else of_sums)
+        runs, run_depths = best_runs(blocks * depths, resident, rows, longest, RUN_START[taps], ALONE), 1
+    else:
+        waves = across * rows * depths // RESIDENT_THREADS
+        run_rows = between(waves, 1, min(rows, longest))
+        runs, run_depths = -(-rows // run_rows), between(waves // run_rows, 1, RUN_DEPTHS)
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
+    return Made(
+        "few_taps",
+        defines,
+        bounded_grid(blocks, runs, -(-depths // run_depths)),
+        RUN_THREADS,
+        Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
+        (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
+    )
+
+
+def _taps(plan: Plan) -> int | None:
+    """Taps of the longest row of any axis, rounded up to a power of two; None if it has more, or some row has none."""
+    if plan.arithmetic == "copy":
+        return 1
+    if any(axis.width > 3 * TAPS[-1] for axis in plan.axes):  # a bound, not worth a table
+        return None
+    counts = [axis.taps().count for axis in plan.axes]
+    longest = max(int(count.max()) for count in counts)
+    return next((taps for taps in TAPS[1:] if taps >= longest and all(count.min() > 0 for count in counts)), None)
+
+
+def most_taps(axes: int, arithmetic: str) -> int:
+    """Taps whose windows fit into the registers."""
+    return 8 if axes < 3 else 4 if arithmetic in ("float", "mean") else 2
+
+
+def vector(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> int:
+    """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
+    if arithmetic == "copy":
+        return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
+    depths = 1 if axes < 3 else taps if arithmetic == "float" else 2
+    held = taps * depths * (8 if DTYPES[dtype].accumulate == "float64" else 4)
+    elements = min(VECTOR_BYTES // bytes_of(dtype), HELD_BYTES // held)
+    least, most = GATHERED_ELEMENTS.get(arithmetic, (1, elements)) if not wide and axes < 3 else (1, elements)
+    return between(elements, least, most)
+
+
+def pitches(dtype: str, taps: int) -> tuple[int, ...]:
+    """Distances between the pixels of a row that instances know: a tap then costs no address. 0 for any other."""
+    return (0,) if taps == 1 else (0, 1, 3) if dtype == "uint8" else (0, 1)
+
+
+def _pitch(plan: Plan, view: View, taps: int) -> int:
+    stride = view.axes[-1].source_stride
+    return stride if plan.axes[-1].n_in > 1 and stride in pitches(view.dtype, taps) else 0
+
+
+class Slot(NamedTuple):
+    """Where a thread has its part of a row on its way to it: so many units of so many bytes; see kernels/few_taps.cu.
+
+    ratio:     where the windows of neighbours lie alike, (pixels of the row, of its source); else (0, 1).
+    windows:   the words of each window are read by themselves.
+    elements:  of a thread; 0 without a slot: as ``vector`` has them.
+    """
+
+    units: int = 0
+    unit: int = 4
+    ratio: tuple[int, int] = (0, 1)
+    windows: bool = False
+    elements: int = 0
+
+    @property
+    def number(self) -> int:
+        """Of the ratio in the kind of a table; 0 for none."""
+        return 1 + RATIOS.index(self.ratio) if self.ratio[0] else 0
+
+
+NO_SLOT = Slot()
+"""Windows are read where they are."""
+
+
+def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitch: int) -> Iterator[Slot]:
+    """The slots for the windows of neighbours: where they lie alike, of bytes, and in rows that do not shrink; the best first.
+
+    None for more than 4 bytes an element, and for pixels no distance of which is known.
+    """
+    itemsize = int(dtype.removeprefix("bits")) // 8 if dtype.startswith("bits") else bytes_of(dtype)
+    if itemsize > 4 or (taps > 1 and pitch == 0):
+        return
+    for ratio in RATIOS if pitch < 2 else ():
+        grows, shrinks = ratio
+        known = (
+            arithmetic in GROWING if shrinks == 1 else axes == 2 and taps in SHRUNK_TAPS.get((dtype, arithmetic), ())
+        )
+        if not known:
+            continue
+        several = WINDOWED_ELEMENTS[1][0] if shrinks > 1 and arithmetic == "fixed" else elements
+        begin = alike(several, taps, ratio)
+        # Bytes: from thread to thread, and of the pixels before the first.
+        step, before = several * shrinks // grows * itemsize, -int(begin[0]) * itemsize
+        if several * shrinks % grows == 0 and step % 4 == 0:
+            # Where a row shrinks the last units of a thread are the next one's first anyway, and wide ones are fewer.
+            unit = max(4, math.gcd(step, VECTOR_BYTES, before if shrinks == 1 else 0))
+            pixels = int(begin[-1] - begin[0]) + taps
+            yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, ratio, elements=several)
+    if arithmetic == "fixed" and axes < 3 and (pitch > 1 or taps > 2):
+        step = max(2, taps // 2)  # from window to window: of antialiased linear and cubic rows, and of those by 1/2
+        for several in WINDOWED_ELEMENTS[pitch]:
+            last = 3 + (several // pitch - 1) * step * pitch
+            yield Slot(last // 4 + _window_words(taps, pitch), windows=True, elements=several)
+    elif taps < 8 or itemsize > 1:  # those would take too many registers
+        pixels = elements if pitch < 2 else (elements + pitch - 2) // pitch + 1
+        units = ((pixels + taps - 1) * max(pitch, 1) * itemsize + 4 - itemsize + 3) // 4 | 1  # odd, for banks
+        yield Slot(units, elements=elements)
+
+
+def _window_words(taps: int, pitch: int) -> int:
+    """Words that may have a part of a window of bytes."""
+    return -(-(taps * pitch + 3) // 4)
+
+
+def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
+    """The first slot whose units threads may copy ahead: rows of the source are dense, of whole units, and all are read.
+
+    Rows of out are vectors.
+    """
+    axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    dense = inner.extent in (1, inner.extent * inner.source_stride) and dim.source_stride == inner.extent
+    short = axis.n_out * inner.extent <= TABLE_ROWS  # others would take long to look through
+    if not dense or not short or _skips_rows(plan):
+        return NO_SLOT
+    extents = [*(each.extent for each in view.outer), *(each.n_in for each in plan.axes[:-1])]
+    rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
+    steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
+    aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
+    for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
+        fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
+        packed = fits and _is_of_vectors(view, slot.elements)
+        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, taps, view.itemsize):
+            return slot
+    return NO_SLOT
+
+
+def _has_windows(slot: Slot, axis: Axis, inner: Dim, taps: int, itemsize: int) -> bool:
+    """Whether the slot of every thread holds its windows."""
+    left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
+    if slot.number:
+        begin = alike(axis.n_out, taps, slot.ratio)
+        behind = left + count - begin - taps
+        clamped = np.arange(axis.n_out) < slot.ratio[0] // 2  # to the first pixel; then the second weighs 0
+        all_follow = clamped.any() and (behind[clamped] == 1).all()
+        if taps == 2 and all_follow and weight is not None and not weight[clamped, 1].any():
+            behind[clamped] = 0
+        return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
+    pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements), inner.extent)
+    first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
+    if slot.windows:  # pixels of inner.extent bytes, which is the pitch
+        last = first.max(axis=1) - inner.extent + 1
+        return int((last // 4 - first.min(axis=1) // 4).max()) + _window_words(taps, inner.extent) <= slot.units
+    begin = first.min(axis=1) * itemsize // 4
+    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * itemsize
+    return int((-(-end // 4) - begin).max()) <= slot.units
+
+
+def _skips_rows(plan: Plan) -> bool:
+    """Whether some source rows lie between windows, in none."""
+    if len(plan.axes) == 1:
+        return False
+    axis = plan.axes[-2]
+    if plan.arithmetic == "copy":
+        return axis.n_in > axis.n_out
+    taps = axis.taps()
+    return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
+
+
+def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot) -> Defines:
+    """The defines of an instance of kernels/few_taps.cu."""
+    elements = slot.elements or vector(axes, dtype, arithmetic, taps, wide)
+    row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
+    return (
+        *basic_defines(axes, dtype, arithmetic, "int", 0),
+        ("CS_TAPS", str(taps)),
+        ("CS_VECTOR", str(elements)),
+        ("CS_WIDE", str(int(wide))),
+        ("CS_PITCH", str(pitch)),
+        ("CS_SLOT", str(slot.units)),
+        ("CS_UNIT", str(slot.unit)),
+        ("CS_GROWTH", str(slot.ratio[0])),
+        ("CS_SHRINK", str(slot.ratio[1])),
+        ("CS_WINDOWS", str(int(slot.windows))),
+        ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
+        ("CS_THREADS", str(RUN_THREADS)),
+    )
+
+
+def _is_regular(view: View) -> bool:
+    """Whether elements of a row of out are one stride apart."""
+    axis, inner = view.axes[-1], view.inner
+    return 1 in (axis.extent, inner.extent) or axis.out_stride == inner.extent * inner.out_stride
+
+
+def _is_packed(plan: Plan, view: View, elements: int) -> bool:
+    """Whether so many neighbours in a row of out are one vector, and a thread should have them.
+
+    It should not where a row shrinks: then neighbours in out read what lies too far apart for one request of a warp.
+    """
+    return plan.axes[-1].n_in <= view.axes[-1].extent and _is_of_vectors(view, elements)
+
+
+def _is_of_vectors(view: View, elements: int) -> bool:
+    """Whether so many neighbours in a row of out are one vector."""
+    return view.axes[-1].extent * view.inner.extent % elements == 0 and _out_is_aligned(view, elements)
+
+
+def _is_wide(plan: Plan, view: View, elements: int) -> bool:
+    """Whether so many neighbours of a pixel are one vector, in source and out."""
+    inner, extents = view.inner, [*(dim.extent for dim in view.outer), *(axis.n_in for axis in plan.axes)]
+    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
+    aligned = are_aligned(view.source_alignment, strides, view.itemsize, elements)
+    return inner.extent % elements == 0 and inner.source_stride == 1 and aligned and _out_is_aligned(view, elements)
+
+
+def _out_is_aligned(view: View, elements: int) -> bool:
+    """Whether rows of out are dense and begin with a vector."""
+    dims: list[Dim] = [*view.outer, *view.axes]
+    axis, inner = dims.pop(), view.inner
+    dense = (axis.extent == 1 or axis.out_stride == inner.extent) and (inner.extent == 1 or inner.out_stride == 1)
+    strides = [dim.out_stride for dim in dims if dim.extent > 1]
+    return dense and are_aligned(view.out_alignment, strides, view.itemsize, elements)
+
+
+def instances() -> Iterator[tuple[str, Defines]]:
+    """Every instance of kernels/few_taps.cu."""
+    copied = [(f"bits{bits}", "copy") for bits in (8, 16, 32, 64, 128)]
+    for axes, (dtype, arithmetic) in itertools.product((1, 2, 3), (*copied, *COMPUTING)):
+        for taps in TAPS[:1] if arithmetic == "copy" else TAPS[1:]:
+            for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
+                if taps <= most_taps(axes, arithmetic):
+                    for slot in _slots(axes, dtype, arithmetic, taps, wide, pitch):
+                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot)
+
+
+def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:
+    only_shrinks = arithmetic == "mean" and axes == 1 and taps > 2
+    elements = vector(axes, dtype, arithmetic, taps, wide)
+    return NO_SLOT, *(() if wide or only_shrinks else slots(axes, dtype, arithmetic, elements, taps, pitch))

@@ -1,0 +1,84 @@
+"""A launch but for the numbers of the view, and what every kernel's is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cupysample._kernels import Defines
+from cupysample._plan import DTYPES
+from cupysample._tables import PLAIN
+from cupysample._tuning import BLOCK, MAX_BLOCKS, MULTIPROCESSORS
+from cupysample._view import REALS
+
+ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
+COMPUTING = (
+    *((dtype, row.arithmetic) for dtype, row in DTYPES.items() if dtype not in REALS and row.arithmetic != "copy"),
+    ("uint8", "mean"),
+)
+"""Dtypes that are computed with, and how."""
+
+
+class Share(NamedTuple):
+    """How threads share the work; see the kernels."""
+
+    packed: bool = False
+    streamed: bool = False
+    pixels: int = 1
+    channels: int = 1
+    rows: int = 1
+    splits: int = 1
+
+
+class Made(NamedTuple):
+    """A launch but for the numbers of the view; ``tables``: the kind of each axis, as of ``table_arrays``."""
+
+    kernel: str
+    defines: Defines
+    grid: tuple[int, int, int]
+    threads: int = BLOCK
+    share: Share = Share()
+    tables: tuple[int, ...] = (PLAIN, PLAIN, PLAIN)
+
+
+def basic_defines(axes: int, dtype: str, arithmetic: str, index: str, computed: int) -> Defines:
+    """Those that every instance has."""
+    return (
+        ("CS_AXES", str(axes)),
+        ("CS_TYPE", f"CS_{dtype.upper()}"),
+        ("CS_ARITHMETIC", str(ARITHMETIC[arithmetic])),
+        ("CS_INDEX", index),
+        ("CS_COMPUTED", str(computed)),
+    )
+
+
+def bounded_grid(x: int, y: int, z: int) -> tuple[int, int, int]:
+    """The blocks wanted, at most as many as the driver takes; kernels cover the rest."""
+    return min(x, MAX_BLOCKS), min(y, 65535), min(z, 65535)
+
+
+def between(n: int, least: int, most: int) -> int:
+    """``n``, or the bound that it is beyond."""
+    return max(least, min(n, most))
+
+
+def bytes_of(dtype: str) -> int:
+    """Of an element."""
+    return {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
+
+
+def best_runs(blocks: int, resident: int, rows: int, longest: int, start: int, alone: float) -> int:
+    """In how many runs the rows take least time, if so many blocks share each, and so many in all begin at about the same time.
+
+    A multiprocessor's blocks slow each other down; one that is alone takes ``alone`` of their time.
+    """
+
+    def time(runs: int) -> float:
+        full, rest = divmod(blocks * runs, resident)
+        if not full:  # none follows another, and some multiprocessors have one more than others
+            rest += -rest % MULTIPROCESSORS
+        return (full + (max(alone, rest / resident) if rest else 0)) * (-(-rows // runs) + start)
+
+    least = -(-rows // longest)
+    return min(range(least, min(rows, least + 2 * MULTIPROCESSORS) + 1), key=time)
