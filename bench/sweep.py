@@ -33,11 +33,12 @@ from cupysample import (
     _sums,
     _tables,
     _tuning,
+    _view,
 )
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _few_taps, _bands, _made, _numpy, _sums, _copies, _tables)
+MODULES = (_launch, _few_taps, _bands, _made, _view, _numpy, _sums, _copies, _tables)
 """Where the constants are read."""
 
 

@@ -121,7 +121,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     across = planes * -(-axis.n_out // pixels) * -(-inner.extent // channels)
     if max(across, rows, depths) >= indices():
         return None
-    runs = _walked_runs(plan, across * depths, RESIDENT_WALKS // threads, WALKED_ALONE)
+    runs = _walked_runs(plan, across * depths, RESIDENT_WALKS[held] // threads, WALKED_ALONE)
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held)
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
     return Made(

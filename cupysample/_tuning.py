@@ -380,17 +380,17 @@ holds; threads of a block, by the length of rows; columns of a thread; bytes of 
 windows, at least; and ``ALONE`` of its blocks, which are few where waves are.
 
 Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; in 3-D 3, more spill.
-Counted for sm_90, instructions an output by band.cu and so; all of 95 and 96 registers, 640 threads a multiprocessor:
+Counted for sm_90, instructions an output by band.cu and so; of 96 registers, lanczos 128:
 
-    lanczos float32          192   120     photo-quarter float32    436   264     gradient of volume float32   374   165
-            float16          128   118                   float16    450   268                        float16   396   167
-    lanczos-quarter float32  525   332     thumbnail float32       5318  2461
+    lanczos float32          192   104     photo-quarter float32    436   235     gradient of volume float32   374   130
+            float16          128   104                   float16    450   246                        float16   396   137
+    lanczos-quarter float32  525   291     thumbnail float32       5318  2177
 
 Not yet measured; band.cu was, H100, 2026-11-27, the share of a copy: lanczos 72 %, 43 %, lanczos-quarter 65 %, photo-quarter 77 %,
 66 %, thumbnail 69 %, gradient of volume 64 %, 35 %. float32 of at most 4 rows stays with what takes 89 to 93 %.
 
-Counted for lanczos float16 before depths were in it, by rows that are filtered at once along W: 4 127, 8 111; one source row at a
-time instead of two, sums moved up when a row ends: 125.
+Counted for lanczos float16 in versions before: 4 rows and 8 filtered at once along W 127, 111; one source row at a time instead
+of two, and sums moved up when a row ends, 125. Which rows are inside as bits of a word instead of NaN: as many instructions.
 """
 
 BAND_CHANNELS = 64
@@ -399,14 +399,10 @@ BAND_CHANNELS = 64
 FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_WALKS, RESIDENT_BYTES = (
-    132 * 2048,
-    132 * 768,
-    132 * 640,
-    (132 * 768, 132 * 640),
-)
-"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, of kernels/band_walk.cu, and of
-kernels/band_bytes.cu, by the elements of a thread: 79 and 96 registers where bytes lie in order."""
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, (132 * 768, 132 * 640)
+RESIDENT_WALKS = {3: 132 * 640, 5: 132 * 640, 7: 132 * 512}
+"""Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
+thread: 79 and 96 registers where bytes lie in order; and of kernels/band_walk.cu, by the rows whose sums it holds."""
 
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""

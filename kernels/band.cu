@@ -57,7 +57,6 @@ struct Cursor {
     __device__ bool has(int) const { return left > 0; }
     __device__ const Element* row(int) const { return at; }
     __device__ void advance() {
-        if (left <= 0) return;
         at = moved(at, stride);
         if (--left == 0 && CS_AXES > 2 && --depths > 0) {
             at = moved(at, jump);

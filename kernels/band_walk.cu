@@ -19,7 +19,9 @@
 // VERSIONS  instructions an output at lanczos 1/2, bicubic antialias 1/4 of float32, and of float16, sm_90 by NVRTC 12.9; not yet
 //           measured on a device
 //           0 band.cu, whose groups of 4 rows are blocks of their own, 192, 436 and 128, 450, and read 2.25, 1.75 |source|
-//           1 walking down, 120, 264 and 118, 268
+//           1 walking down: 117, 261 and 115, 264
+//           2 no more rows to be copied is asked for once; the sums of two rows that have ended are read at once; more registers
+//             where 7 rows are held: 104, 235 and 104, 246
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -36,12 +38,16 @@ constexpr int PAIR = 2, STAGES = 2;  // source rows that are added together, and
 #if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
 constexpr int AT_ONCE = 4, RESIDENT = 512;
 #else
-constexpr int AT_ONCE = sizeof(Element) == 4 ? 6 : 8, RESIDENT = 640;
+constexpr int AT_ONCE = sizeof(Element) == 2 ? 8 : 6, RESIDENT = ROWS > 5 ? 512 : 640;
 #endif
 
-// Where a column lies in a row of sums: one place in 33 stays empty, so that columns a power of two apart lie in different banks.
-constexpr int BANKS = 32, PLACES = COLUMNS + COLUMNS / BANKS;
-__device__ inline Index place(Index column) { return column + unsigned(column) / BANKS; }
+// The sums of a column for two rows that have ended are read at once. One place in every 128 bytes stays empty, so that columns a
+// power of two apart lie in different banks.
+struct alignas(2 * sizeof(Sum)) Two {
+    Sum of[2];
+};
+constexpr int LINE = 128 / sizeof(Two), PLACES = COLUMNS + COLUMNS / LINE;
+__device__ inline Index place(Index column) { return column + unsigned(column) / LINE; }
 
 // Pairs of rows, each in all of its depths.
 struct Cursor {
@@ -66,7 +72,7 @@ struct Cursor {
 
 struct Shared {
     Neighbours ahead[STAGES][PAIR][VECTORS][CS_THREADS];
-    Sum ended[AT_ONCE][PLACES];
+    Two ended[AT_ONCE / 2][PLACES];
 };
 
 // Weights of a pair of source rows for those of out.
@@ -83,18 +89,18 @@ struct Begun {
 
 // The sums of a row that has ended go to shared memory, and begin anew. Which row is found by halving: registers have no index.
 template <int First, int Past>
-__device__ inline void put_away(Sum (&sums)[ROWS][V], Index slot, Sum* to) {
+__device__ inline void put_away(Sum (&sums)[ROWS][V], Index slot, Two* to, Index which) {
     if constexpr (Past - First > 1) {
         constexpr int MIDDLE = (First + Past) / 2;
         if (slot < MIDDLE)
-            put_away<First, MIDDLE>(sums, slot, to);
+            put_away<First, MIDDLE>(sums, slot, to, which);
         else
-            put_away<MIDDLE, Past>(sums, slot, to);
+            put_away<MIDDLE, Past>(sums, slot, to, which);
     } else {
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             constexpr int STEP = CS_THREADS * NEIGHBOURS;  // of a thread's vectors
-            to[c / NEIGHBOURS * (STEP + STEP / BANKS) + c % NEIGHBOURS] = sums[First][c];
+            to[c / NEIGHBOURS * (STEP + STEP / LINE) + c % NEIGHBOURS].of[which] = sums[First][c];
             sums[First][c] = 0;
         }
     }
@@ -116,7 +122,11 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
             const Weight weight = *w;
             const Index tap = place(at);
 #pragma unroll
-            for (int a = 0; a < AT_ONCE; ++a) sums[a] = accumulate(weight, shared.ended[a][tap], sums[a]);
+            for (int a = 0; a < AT_ONCE; a += 2) {
+                const Two two = shared.ended[a / 2][tap];
+                sums[a] = accumulate(weight, two.of[0], sums[a]);
+                sums[a + 1] = accumulate(weight, two.of[1], sums[a + 1]);
+            }
         }
         Element* here = moved(to, bytes(p * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
 #pragma unroll
@@ -135,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     const Index rows = at_most(PAIR * past, Index(axis_h.n_in)) - PAIR * from;
     const long long stride = bytes(walk.rows.source_stride);
     const Begun* const weights = (const Begun*)axis_h.weight;
-    Sum* const column = shared.ended[0] + place(Index(threadIdx.x) * NEIGHBOURS);
+    Two* const column = shared.ended[0] + place(Index(threadIdx.x) * NEIGHBOURS);
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
         const Tile tile(g, axis, walk, t);
@@ -166,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     }
 #pragma unroll 1
                 for (; first < next; ++first) {
-                    put_away<0, ROWS>(sums, slot, column + held * PLACES);
+                    put_away<0, ROWS>(sums, slot, column + held / 2 * PLACES, held % 2);
                     slot = slot + 1 < ROWS ? slot + 1 : 0;
                     if (first < walk.begin || first >= walk.past) continue;  // another run's
                     if (++held < AT_ONCE && first + 1 < walk.past) continue;

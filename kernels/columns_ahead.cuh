@@ -17,19 +17,21 @@ struct Ahead {
         return slots + ((stage * ROWS_AT_ONCE + j) * VECTORS + c) * CS_THREADS;
     }
     __device__ void copy(const Columns& mine) {
+        if (next.has(0)) {
 #pragma unroll
-        for (int j = 0; j < ROWS_AT_ONCE; ++j)
-            if (next.has(j)) {
-                const Element* from = next.row(j);
-#pragma unroll
-                for (int c = 0; c < VECTORS; ++c) {
-                    copy_ahead<true>(address_of(slot(j, c)), (const Neighbours*)from);
-                    from = moved(from, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
-                }
-            }
-        next.advance();
+            for (int j = 0; j < ROWS_AT_ONCE; ++j)
+                if (j == 0 || next.has(j)) copy(mine, next.row(j), j);
+            next.advance();
+        }
         commit_copies();  // also nothing, so that the rows to be read are always Stages commits back
         stage = (stage + 1) % Stages;
+    }
+    __device__ void copy(const Columns& mine, const Element* row, int j) {
+#pragma unroll
+        for (int c = 0; c < VECTORS; ++c) {
+            copy_ahead<true>(address_of(slot(j, c)), (const Neighbours*)row);
+            row = moved(row, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
+        }
     }
     __device__ void start(const Columns& mine) {
         if (mine.count == 0) return;

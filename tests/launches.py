@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupysample import _arrays, _bands, _few_taps, _interpolate, _kernels, _launch, _made, _plan, _tables
+from cupysample import _arrays, _bands, _few_taps, _interpolate, _kernels, _launch, _made, _plan, _tables, _view
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
@@ -102,7 +102,7 @@ def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callabl
 def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
     """Launch as if constants of ``_tuning`` were others, wherever they are read."""
     for constant, value in constants.items():
-        readers = [module for module in (_launch, _few_taps, _bands, _made) if hasattr(module, constant)]
+        readers = [module for module in (_launch, _few_taps, _bands, _made, _view) if hasattr(module, constant)]
         assert readers, constant
         for module in readers:
             patch.setattr(module, constant, value)

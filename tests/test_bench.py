@@ -187,15 +187,16 @@ def test_without_a_gpu_the_reason_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_constants_are_replaced_where_they_are_read() -> None:
-    def constants() -> tuple[Any, ...]:
-        return tuple(
-            vars(module).get(name) for module in sweep.MODULES for name in ("BLOCK", "MAX_BLOCKS", "TILE_ELEMENTS")
-        )
+    def readers(name: str) -> dict[str, Any]:
+        return {module.__name__: vars(module)[name] for module in sweep.MODULES if name in vars(module)}
 
-    before = constants()
-    with sweep.replaced({"BLOCK": 1, "MAX_BLOCKS": 2, "TILE_ELEMENTS": 3}):
-        assert constants() == (1, 2, None, None, None, 3, *[None] * 9)
-    assert constants() == before
+    before = readers("BLOCK"), readers("TABLE_ROWS")
+    assert set(before[0]) == {"cupysample._launch", "cupysample._made", "cupysample._view"}
+    assert set(before[1]) == {"cupysample._few_taps", "cupysample._tables"}
+    with sweep.replaced({"BLOCK": 1, "TABLE_ROWS": 2}):
+        assert {*readers("BLOCK").values()} == {1}
+        assert {*readers("TABLE_ROWS").values()} == {2}
+    assert (readers("BLOCK"), readers("TABLE_ROWS")) == before
     with pytest.raises(AssertionError, match="some are nowhere"), sweep.replaced({"BLOCKS": 1}):
         pass
 

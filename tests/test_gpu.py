@@ -285,7 +285,12 @@ def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
 def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same; in groups of one row and of four."""
     resident = max(filling, 128)
-    launches.tune(monkeypatch, FILLING_BLOCKS=filling, RESIDENT_BYTES=(resident, resident), RESIDENT_WALKS=resident)
+    launches.tune(
+        monkeypatch,
+        FILLING_BLOCKS=filling,
+        RESIDENT_BYTES=(resident, resident),
+        RESIDENT_WALKS=dict.fromkeys((3, 5, 7), resident),
+    )
     _cuda._launches.clear()
     for call in test_band.everything()[part::PARTS]:
         call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
