@@ -52,7 +52,19 @@ LAUNCHES = [
     Huge("few_taps", "float32", (3, 800_003, 1_000), {"scale_factor": 2.0, "mode": "linear"}),
     Huge("few_taps", "uint8", (5, 3, 40_000, 20_001), {"size": (20_000, 10_000), "mode": "area"}, NHWC),
     Huge("band", "float32", (1, 70_001, 200, 250), {"size": (99, 71), "mode": "lanczos", "antialias": True}),
-    Huge("band", "float16", (9, 48, 3_000, 2_000), {"size": (301, 401), "mode": "bilinear", "antialias": True}, NHWC),
+    Huge("band", "float16", (9, 48, 2_000, 3_000), {"size": (3_001, 301), "mode": "bilinear", "antialias": True}, NHWC),
+    Huge(
+        "band_walk", "float16", (9, 48, 3_000, 2_000), {"size": (301, 401), "mode": "bilinear", "antialias": True}, NHWC
+    ),
+    Huge(
+        "band_walk", "float32", (1, 1, 60_001, 40_000), {"size": (9_001, 7_003), "mode": "lanczos", "antialias": True}
+    ),
+    Huge(
+        "band_walk",
+        "bfloat16",
+        (1, 1, 65, 6_001, 6_000),
+        {"size": (130, 701, 903), "mode": "trilinear", "antialias": True},
+    ),
     Huge("band", "uint8", (1, 1, 50_001, 60_000), {"size": (5_003, 6_007), "mode": "area"}),
     Huge("band_bytes", "uint8", (3, 1, 40_001, 30_003), {"size": (9_001, 7_003), "mode": "bicubic", "antialias": True}),
     Huge(
