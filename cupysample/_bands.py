@@ -73,19 +73,9 @@ def band(plan: Plan, view: View) -> Made | None:
             break
     if max(across, rows, depths) >= indices():
         return None
+    share = Share(packed, pixels=pixels, channels=channels)
     if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0]) <= BAND_INTEGER_ROWS:
-        outputs = 1 if pixels * channels <= threads else BAND_INTEGERS
-        runs = _walked_runs(plan, across, RESIDENT_BYTES[outputs > 1] // threads, ALONE)
-        defines = band_bytes_defines(threads, columns, outputs, IN_ORDER if packed and channels == 1 else int(packed))
-        share = Share(packed, pixels=pixels, channels=channels)
-        return Made(
-            "band_bytes",
-            defines,
-            bounded_grid(across, runs, 1),
-            threads,
-            share,
-            (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS),
-        )
+        return _band_bytes(plan, threads, columns, across, share)
     waves = across * rows * depths // FILLING_BLOCKS
     group = between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
     groups = -(-rows // group)
@@ -93,10 +83,19 @@ def band(plan: Plan, view: View) -> Made | None:
     run_depths = between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = bounded_grid(across, -(-groups // run_groups), -(-depths // run_depths))
     defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
-    share, tables = Share(packed, pixels=pixels, channels=channels, rows=group, splits=splits), [PLAIN] * len(plan.axes)
-    if plan.arithmetic == "fixed":
-        tables[-1] = PAIRS
-    return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tuple(tables))
+    share = share._replace(rows=group, splits=splits)
+    tables = (*[PLAIN] * (len(plan.axes) - 1), PAIRS if plan.arithmetic == "fixed" else PLAIN)
+    return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tables)
+
+
+def _band_bytes(plan: Plan, threads: int, columns: int, across: int, share: Share) -> Made:
+    """kernels/band_bytes.cu."""
+    elements = 1 if share.pixels * share.channels <= threads else BAND_INTEGERS
+    runs = _walked_runs(plan, across, RESIDENT_BYTES[elements > 1] // threads, ALONE)
+    order = IN_ORDER if share.packed and share.channels == 1 else int(share.packed)
+    defines = band_bytes_defines(threads, columns, elements, order)
+    tables = (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS)
+    return Made("band_bytes", defines, bounded_grid(across, runs, 1), threads, share, tables)
 
 
 def band_walk(plan: Plan, view: View) -> Made | None:
@@ -123,15 +122,9 @@ def band_walk(plan: Plan, view: View) -> Made | None:
         return None
     runs = _walked_runs(plan, across * depths, RESIDENT_WALKS[held] // threads, WALKED_ALONE)
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held)
+    grid, share = bounded_grid(across, runs, depths), Share(True, pixels=pixels, channels=channels)
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
-    return Made(
-        "band_walk",
-        defines,
-        bounded_grid(across, runs, depths),
-        threads,
-        Share(True, pixels=pixels, channels=channels),
-        tables,
-    )
+    return Made("band_walk", defines, grid, threads, share, tables)
 
 
 def _walked_runs(plan: Plan, across: int, resident: int, alone: float) -> int:

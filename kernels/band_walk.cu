@@ -20,8 +20,8 @@
 //           measured on a device
 //           0 band.cu, whose groups of 4 rows are blocks of their own, 192, 436 and 128, 450, and read 2.25, 1.75 |source|
 //           1 walking down: 117, 261 and 115, 264
-//           2 no more rows to be copied is asked for once; the sums of two rows that have ended are read at once; more registers
-//             where 7 rows are held: 104, 235 and 104, 246
+//           2 whether rows are left to be copied is asked once a pair; the sums of two rows that have ended are read at once; more
+//             registers where 7 rows are held: 104, 235 and 104, 246
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
