@@ -122,6 +122,12 @@ def races(log: Log, limit: int = 100) -> list[Race]:
     found = []
     for name, where in {**log.shared, **log.arrays}.items():
         accesses = log.of(name)
+        if name in log.shared:  # nearly all are reads between two barriers where nobody writes
+            between = accesses["block"].astype(np.int64) * (1 + int(accesses["interval"].max(initial=0)))
+            between += accesses["interval"]
+            written = np.zeros(1 + int(between.max(initial=0)), bool)
+            written[between[accesses["is_write"] == 1]] = True
+            accesses = accesses[written[between]]
         if not accesses["is_write"].any():
             continue
         which, byte = _units(accesses, 1)
