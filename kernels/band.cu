@@ -38,9 +38,7 @@
 #include "band.cuh"
 #include "columns_ahead.cuh"
 
-// Where a column lies in shared memory: one place in nine stays empty, so that columns a power of two apart lie in
-// different banks.
-__device__ inline Index place(Index column) { return column + (column >> 3); }
+constexpr int LINE = 8;  // columns
 
 // Source rows that are on their way to a thread: as many as fit where the sums of its columns go later.
 constexpr bool PACKS = NEIGHBOURS > 1;
@@ -67,7 +65,7 @@ struct Cursor {
 typedef Ahead<STAGES, Cursor> Copies;
 
 union Shared {
-    Rows<Sum> window[COLUMNS + COLUMNS / 8];
+    Rows<Sum> window[COLUMNS + COLUMNS / LINE];
     Neighbours ahead[STAGES][VECTORS][CS_THREADS];
 };
 
@@ -148,18 +146,18 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                         Rows<Sum> sums;
 #pragma unroll
                         for (int a = 0; a < ROWS; ++a) sums.of[a] = column[a][c];
-                        window[place(split * whole + mine.column(g, c))] = sums;
+                        window[place<LINE>(split * whole + mine.column(g, c))] = sums;
                     }
                     __syncthreads();
                     if (splits > 1) {
                         for (Index c = Index(threadIdx.x); c < whole; c += CS_THREADS) {
-                            Rows<Sum> sums = window[place(c)];
+                            Rows<Sum> sums = window[place<LINE>(c)];
                             for (Index s = 1; s < splits; ++s) {
-                                const Rows<Sum> more = window[place(s * whole + c)];
+                                const Rows<Sum> more = window[place<LINE>(s * whole + c)];
 #pragma unroll
                                 for (int a = 0; a < ROWS; ++a) sums.of[a] += more.of[a];
                             }
-                            window[place(c)] = sums;
+                            window[place<LINE>(c)] = sums;
                         }
                         __syncthreads();
                     }
@@ -190,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
 #pragma unroll 4
                         for (; k < past; ++k, w += row.rows, at += width) {
                             const Weight weight = *w;
-                            const Rows<Sum> tap = window[place(at)];
+                            const Rows<Sum> tap = window[place<LINE>(at)];
 #pragma unroll
                             for (int a = 0; a < ROWS; ++a) sums.of[a] = accumulate(weight, tap.of[a], sums.of[a]);
                         }

@@ -10,6 +10,13 @@ constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
 __device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
 __device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
 
+// Where a column lies in shared memory: one place behind each `Line` stays empty, so that columns a power of two apart lie in
+// different banks.
+template <int Line>
+__device__ inline Index place(Index column) {
+    return column + unsigned(column) / Line;
+}
+
 // Whether a thread's columns are neighbours: known to the compiler, or an instance serves both.
 __device__ inline bool is_packed(const Geometry& g) {
 #ifdef CS_PACKED

@@ -41,13 +41,11 @@ constexpr int AT_ONCE = 4, RESIDENT = 512;
 constexpr int AT_ONCE = sizeof(Element) == 2 ? 8 : 6, RESIDENT = ROWS > 5 ? 512 : 640;
 #endif
 
-// The sums of a column for two rows that have ended are read at once. One place in every 128 bytes stays empty, so that columns a
-// power of two apart lie in different banks.
+// The sums of a column for two rows that have ended, read at once.
 struct alignas(2 * sizeof(Sum)) Two {
     Sum of[2];
 };
 constexpr int LINE = 128 / sizeof(Two), PLACES = COLUMNS + COLUMNS / LINE;
-__device__ inline Index place(Index column) { return column + unsigned(column) / LINE; }
 
 // Pairs of rows, each in all of its depths.
 struct Cursor {
@@ -120,7 +118,7 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
 #pragma unroll 4
         for (Index k = 0; k < row.count; ++k, w += row.rows, at += width) {
             const Weight weight = *w;
-            const Index tap = place(at);
+            const Index tap = place<LINE>(at);
 #pragma unroll
             for (int a = 0; a < AT_ONCE; a += 2) {
                 const Two two = shared.ended[a / 2][tap];
@@ -145,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     const Index rows = at_most(PAIR * past, Index(axis_h.n_in)) - PAIR * from;
     const long long stride = bytes(walk.rows.source_stride);
     const Begun* const weights = (const Begun*)axis_h.weight;
-    Two* const column = shared.ended[0] + place(Index(threadIdx.x) * NEIGHBOURS);
+    Two* const column = shared.ended[0] + place<LINE>(Index(threadIdx.x) * NEIGHBOURS);
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
         const Tile tile(g, axis, walk, t);

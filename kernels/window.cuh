@@ -137,9 +137,7 @@ struct alignas(AT_ONCE * sizeof(Element)) Column {
     Element row[AT_ONCE];
 };
 
-// One place in every 128 bytes stays empty, so that columns a power of two apart lie in different banks.
 constexpr int LINE = 128 / sizeof(Column);
-__device__ inline Index place(Index column) { return column + unsigned(column) / LINE; }
 
 struct Window {
     Column columns[COLUMNS + COLUMNS / LINE];
@@ -151,7 +149,7 @@ struct Places {
     template <typename Read>
     __device__ void write(const Geometry& g, const Columns& mine, int j, const Read& x, Window& window) const {
 #pragma unroll
-        for (int c = 0; c < V; ++c) window.columns[place(mine.column(g, c))].row[j] = x[c];
+        for (int c = 0; c < V; ++c) window.columns[place<LINE>(mine.column(g, c))].row[j] = x[c];
     }
 };
 
@@ -178,7 +176,7 @@ struct Output : Found {
 #pragma unroll 2
         for (; k < past; ++k, w += Index(axis.n_out), column += width) {
             const Weight weight = *w;
-            const Column tap = window.columns[place(column)];
+            const Column tap = window.columns[place<LINE>(column)];
 #pragma unroll
             for (int j = 0; j < AT_ONCE; ++j) sums[j] = accumulate(weight, widen(tap.row[j]), sums[j]);
         }
