@@ -104,8 +104,6 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     least = WALKED_ROWS.get(len(plan.axes), {}).get(view.dtype)
     if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
         return None
-    height = plan.axes[-2]
-    held = next((held for held in WALKED_HELD[len(plan.axes)] if 0 < begun_rows(height) <= held), 0)
     row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
     threads = next((t for t in WALKED_THREADS if row <= 1.5 * t * WALKED_COLUMNS), WALKED_THREADS[-1])
     window = threads * WALKED_COLUMNS
@@ -113,7 +111,12 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
         channels = _channels(view, 1 << (channels - 1).bit_length() >> 1)
     fits = 2 * row >= window and longest * channels + vector - 1 <= window
-    if not held or height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
+    height = plan.axes[-2]
+    if height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
+        return None
+    begun = begun_rows(height)
+    held = next((held for held in WALKED_HELD[len(plan.axes)] if 0 < begun <= held), 0)
+    if not held:
         return None
     pixels = _tile(axis, channels, window, vector, window)
     planes, rows, depths = view.planes

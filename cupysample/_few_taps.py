@@ -98,7 +98,7 @@ def most_taps(axes: int, arithmetic: str) -> int:
 def vector(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool) -> int:
     """Elements of a thread: what a store holds, if the registers do: the sums of the rows of a window."""
     if arithmetic == "copy":
-        return VECTOR_BYTES * 8 // int(dtype.removeprefix("bits"))
+        return VECTOR_BYTES // bytes_of(dtype)
     depths = 1 if axes < 3 else taps if arithmetic == "float" else 2
     held = taps * depths * (8 if DTYPES[dtype].accumulate == "float64" else 4)
     elements = min(VECTOR_BYTES // bytes_of(dtype), HELD_BYTES // held)
@@ -145,7 +145,7 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
 
     None for more than 4 bytes an element, and for pixels no distance of which is known.
     """
-    itemsize = int(dtype.removeprefix("bits")) // 8 if dtype.startswith("bits") else bytes_of(dtype)
+    itemsize = bytes_of(dtype)
     if itemsize > 4 or (taps > 1 and pitch == 0):
         return
     for ratio in RATIOS if pitch < 2 else ():

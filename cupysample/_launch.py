@@ -88,8 +88,8 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
     if plan.arithmetic == "mean":
         tabulated = tabulated and math.prod(axis.width for axis in plan.axes) < MEAN_PIXELS
     made = few_taps(plan, view) if copy or tabulated else None
-    if tabulated and (made is None or _is_better_summed_separably(plan, view, made)):
-        made = band(plan, view) or made
+    if tabulated:
+        made = _summed_separably(plan, view, made)
     if made is None:
         tabulated = tabulated and plan.arithmetic != "mean"
         made = nearest(plan, view) if copy else resample(plan, view, tabulated)
@@ -111,16 +111,18 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
     return Launch(made.kernel, made.defines, made.grid, (made.threads, 1, 1), 0, geometry)
 
 
-def _is_better_summed_separably(plan: Plan, view: View, made: Made) -> bool:
-    """Whether band.cu takes fewer instructions than few_taps.cu: see ``BAND_FILLED``."""
+def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
+    """The launch of band.cu or its kin, where it takes fewer instructions than few_taps.cu (``BAND_FILLED``); else ``made``."""
+    if made is None:
+        return band(plan, view)
     gathers = {("CS_WIDE", "0"), ("CS_SLOT", "0")} <= set(made.defines) and len(plan.axes) > 1
     if not gathers or made.tables[0] < BAND_TAPS.get(view.dtype, _few_taps.TAPS[-1] + 1):
-        return False
+        return made
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
-        return False
+        return made
     tiles = -(-view.axes[-1].extent // separate.share.pixels) * -(-view.inner.extent // separate.share.channels)
     columns = separate.threads // separate.share.splits * int(dict(separate.defines)["CS_COLUMNS"])
-    return plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * tiles * columns
+    return separate if plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * tiles * columns else made
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -64,7 +64,9 @@ def between(n: int, least: int, most: int) -> int:
 
 
 def bytes_of(dtype: str) -> int:
-    """Of an element."""
+    """Of an element, or of so many bits."""
+    if dtype.startswith("bits"):
+        return int(dtype.removeprefix("bits")) // 8
     return {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
 
 

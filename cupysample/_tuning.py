@@ -377,7 +377,7 @@ WALKED_HELD = {2: (3, 5, 7), 3: (3,)}
 WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = (32, 64, 128), 8, 32, 0.6
 """kernels/band_walk.cu: rows of a window of H, at least, by axes and dtype, that go to it from band.cu; rows whose sums a thread
 holds; threads of a block, by the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
-windows, at least; and ``ALONE`` of its blocks, which are few where waves are.
+windows, at least; and what ``ALONE`` is of its blocks, a guess until it is measured.
 
 Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; in 3-D 3, more spill.
 Counted for sm_90, instructions an output by band.cu and so; of 96 registers, lanczos 128:
