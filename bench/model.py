@@ -140,8 +140,7 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
 
     outputs = code.innermost(lambda each: each.stores > 0)
     assert outputs is not None
-    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
-    summing = sorted((loop for loop in innermost if _products(code, loop)), key=lambda loop: loop.head)
+    summing = sorted((loop for loop in code.innermost_loops if _products(code, loop)), key=lambda loop: loop.head)
     source = summing[0 if share["packed"] else 1]  # over rows of vectors, of elements; then over taps, unrolled and not
     each_row = _products(code, source) / (int(defines["CS_ROWS"]) * elements)
     filtering = max(summing[2:], key=lambda loop: _products(code, loop))
@@ -180,9 +179,10 @@ def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
     """A word of four source rows, its share of a row of out, and of what is done once a run."""
     defines, share = dict(made.defines), made.geometry["share"][0]
     threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
-    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
-    filtering = max(innermost, key=lambda loop: _shared_reads(code, loop))
-    writing = next(loop for loop in innermost if any(each.stores for each in code.instructions[loop.head : loop.latch]))
+    filtering = max(code.innermost_loops, key=lambda loop: _shared_reads(code, loop))
+    writing = next(
+        loop for loop in code.innermost_loops if any(each.stores for each in code.instructions[loop.head : loop.latch])
+    )
     word, tile = (loop for loop in code.loops if loop.holds(filtering))
     # Of every element four bytes are read at a time, one for each row.
     each_read = (filtering.latch - filtering.head + 1) / (
@@ -209,8 +209,7 @@ def band_walk(code: Sass, plan: Plan, made: Launch) -> float:
     """A pair of source rows in each of its depths, its share of a row of out, and of what is done once a run."""
     defines, share = dict(made.defines), made.geometry["share"][0]
     threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
-    innermost = [loop for loop in code.loops if not any(loop.holds(other) for other in code.loops)]
-    filtering = max(innermost, key=lambda loop: _shared_reads(code, loop))
+    filtering = max(code.innermost_loops, key=lambda loop: _shared_reads(code, loop))
     element, ending, pair = [loop for loop in code.loops if loop.holds(filtering)][:3]
     each_tap = (filtering.latch - filtering.head + 1) / _products(code, filtering)
     at_once = sum(each.stores > 0 for each in code.instructions[element.head : element.latch])

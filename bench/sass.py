@@ -116,6 +116,11 @@ class Sass:
         ]
         return sorted(found, key=lambda loop: loop.latch - loop.head)
 
+    @cached_property
+    def innermost_loops(self) -> list[Loop]:
+        """Those that hold no other."""
+        return [loop for loop in self.loops if not any(loop.holds(other) for other in self.loops)]
+
     def innermost(self, wanted: Callable[[Instruction], bool]) -> Loop | None:
         """The smallest loop with such an instruction."""
         return next((loop for loop in self.loops if self._has(loop, wanted)), None)

@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupysample import _arrays, _bands, _few_taps, _interpolate, _kernels, _launch, _made, _plan, _tables, _view
+from cupysample import (
+    _arrays,
+    _bands,
+    _few_taps,
+    _interpolate,
+    _kernels,
+    _launch,
+    _made,
+    _plan,
+    _tables,
+    _tuning,
+    _view,
+)
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
@@ -106,6 +118,12 @@ def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
         assert readers, constant
         for module in readers:
             patch.setattr(module, constant, value)
+
+
+def tune_resident(patch: pytest.MonkeyPatch, threads: int) -> None:
+    """As if a device held so many threads of the kernels that walk down H."""
+    walks = dict.fromkeys(_tuning.RESIDENT_WALKS, threads)
+    tune(patch, RESIDENT_BYTES=(threads, threads), RESIDENT_WALKS=walks)
 
 
 @contextmanager

@@ -164,9 +164,7 @@ def test_every_instance(kernels: HostKernels) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 blocks, resident = (1, 128) if full else (10**9, 10**9)
                 launches.tune(patch, FILLING_BLOCKS=blocks, RESIDENT_THREADS=blocks)
-                launches.tune(
-                    patch, RESIDENT_BYTES=(resident, resident), RESIDENT_WALKS=dict.fromkeys((3, 5, 7), resident)
-                )
+                launches.tune_resident(patch, resident)
                 made, out, _tables = call.prepare()
             assert made.kernel == call.kernel, call
             share = made.geometry[0]["share"]

@@ -284,13 +284,8 @@ def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
 @pytest.mark.parametrize("filling", [1, 10**9])
 def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same; in groups of one row and of four."""
-    resident = max(filling, 128)
-    launches.tune(
-        monkeypatch,
-        FILLING_BLOCKS=filling,
-        RESIDENT_BYTES=(resident, resident),
-        RESIDENT_WALKS=dict.fromkeys((3, 5, 7), resident),
-    )
+    launches.tune(monkeypatch, FILLING_BLOCKS=filling)
+    launches.tune_resident(monkeypatch, max(filling, 128))
     for call in test_band.everything()[part::PARTS]:
         _cuda._launches.clear()  # of two that differ in their kernel alone, the second would get the first one's
         with call.chosen():

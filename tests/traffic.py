@@ -46,14 +46,8 @@ class Workload:
         """Pack the launch that this is the part of a large one of; a gradient's reads an array laid out as the output is."""
         with pytest.MonkeyPatch.context() as patch:
             # However small: runs of rows as if it filled a device.
-            launches.tune(
-                patch,
-                RESIDENT_THREADS=1,
-                FILLING_BLOCKS=1,
-                RESIDENT_BYTES=(128, 128),
-                RESIDENT_WALKS=dict.fromkeys((3, 5, 7), 128),
-            )
-            launches.tune(patch, MULTIPROCESSORS=1, ALONE=0)
+            launches.tune(patch, RESIDENT_THREADS=1, FILLING_BLOCKS=1, MULTIPROCESSORS=1, ALONE=0)
+            launches.tune_resident(patch, 128)
             return self._job()
 
     def _job(self) -> Job:
