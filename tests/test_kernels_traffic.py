@@ -23,14 +23,14 @@ def test_the_readme_shows_the_count(counted: list[Row]) -> None:
 
 
 def test_kernels_move_little_more_than_the_minimum(counted: list[Row]) -> None:
-    """At most a tenth more where rows have 1, 2 or 4 taps, half as much again where they have more.
+    """At most a tenth more where rows have 1, 2 or 4 taps, half as much again where they have more, and in 3-D.
 
-    In 3-D up to twice as much: depths are blocks of their own, side by side, so that L2 has the planes that they share, which is
-    measurably faster (RUN_DEPTHS).
+    Up to twice as much where band_walk.cu has three axes: depths are blocks of their own, side by side, so that L2 has the planes
+    that they share. That is measurably faster for other kernels (RUN_DEPTHS, BAND_GROUPS_BYTES), for this one not yet measured.
     """
     for row in counted[:-1]:
         few = row.name.startswith(("nearest", "bilinear 2x", "bicubic 2x", "linear", "area"))
-        deep = "trilinear" in row.name
+        deep = row.name.startswith("trilinear antialias")
         assert row.ratio <= (1.1 if few else 2 if deep else 1.5), row
 
 
