@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -64,8 +65,9 @@ class Library(Protocol):
     def layout(self, x: Any, name: str) -> Layout:
         """Describe ``x``, or refuse it; ``name`` is the argument's, for errors."""
 
-    def address(self, x: Any) -> int:
-        """Address of element [0, 0, …]."""
+    @property
+    def address(self) -> Callable[[Any], int]:
+        """Gives the address of element [0, 0, …]."""
 
     def host(self, x: Any) -> NDArray[Any]:
         """Return a NumPy view of the same bytes of host memory, bfloat16 as uint16."""
@@ -76,11 +78,11 @@ class Library(Protocol):
     def writeable(self, x: Any) -> bool:
         """Whether ``x`` may be written."""
 
-    def empty(self, like: Any, output: Output) -> Any:
-        """Allocate an output of the dtype of ``like``; its device is current."""
+    def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
+        """Return what allocates such outputs, of the dtype of ``like``; the device is current then."""
 
-    def stream(self, device: int) -> int:
-        """Return the handle of the library's current stream on this CUDA device."""
+    def stream(self) -> Callable[[int], int]:
+        """Return what gives the handle of the library's current stream on a CUDA device."""
 
 
 ALIGNMENT = 16
@@ -117,8 +119,7 @@ class _NumPy:
             )
         return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, None)
 
-    def address(self, x: NDArray[Any]) -> int:
-        return x.ctypes.data
+    address = attrgetter("ctypes.data")
 
     def host(self, x: NDArray[Any]) -> NDArray[Any]:
         x = x.view(np.ndarray)
@@ -130,24 +131,26 @@ class _NumPy:
     def writeable(self, x: NDArray[Any]) -> bool:
         return x.flags.writeable
 
-    def empty(self, like: NDArray[Any], output: Output) -> NDArray[Any]:
-        out: NDArray[Any] = np.empty(output.shape, like.dtype.newbyteorder("="))
-        return out if output.axes is None else out.transpose(output.axes)
+    def allocator(self, like: NDArray[Any], output: Output) -> Callable[[], NDArray[Any]]:
+        return _permuted(partial(np.empty, output.shape, like.dtype.newbyteorder("=")), output.axes)
 
-    def stream(self, device: int) -> int:
+    def stream(self) -> Callable[[int], int]:
         raise AssertionError("NumPy arrays live in host memory")
 
 
 class _ForOthers(_NumPy):
     """NumPy for arrays of other libraries: JAX copies what does not begin at a multiple of 64 bytes."""
 
-    def empty(self, like: NDArray[Any], output: Output) -> NDArray[Any]:
+    def allocator(self, like: NDArray[Any], output: Output) -> Callable[[], NDArray[Any]]:
         dtype = like.dtype.newbyteorder("=")
         size = math.prod(output.shape) * dtype.itemsize
-        raw = np.empty(size + 63, np.uint8)
-        start = -raw.ctypes.data % 64
-        out: NDArray[Any] = raw[start : start + size].view(dtype).reshape(output.shape)
-        return out if output.axes is None else out.transpose(output.axes)
+
+        def aligned() -> NDArray[Any]:
+            raw = np.empty(size + 63, np.uint8)
+            start = -raw.ctypes.data % 64
+            return raw[start : start + size].view(dtype).reshape(output.shape)
+
+        return _permuted(aligned, output.axes)
 
 
 class _CuPy:
@@ -166,9 +169,7 @@ class _CuPy:
         _check_alignment(address, x.itemsize, name)
         return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id, address % ALIGNMENT)
 
-    def address(self, x: Any) -> int:
-        address: int = x.data.ptr
-        return address
+    address = attrgetter("data.ptr")
 
     def host(self, x: Any) -> NDArray[Any]:
         raise AssertionError("CuPy arrays live in device memory")
@@ -179,13 +180,12 @@ class _CuPy:
     def writeable(self, x: Any) -> bool:
         return True
 
-    def empty(self, like: Any, output: Output) -> Any:
-        out = sys.modules["cupy"].ndarray(output.shape, like.dtype.type)  # CuPy finds a type sooner than a dtype
-        return out if output.axes is None else out.transpose(output.axes)
+    def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
+        return _permuted(_cupy_empty(output.shape, like.dtype.type), output.axes)
 
-    def stream(self, device: int) -> int:
-        stream: int = sys.modules["cupy"].cuda.get_current_stream(device).ptr
-        return stream
+    def stream(self) -> Callable[[int], int]:
+        current = sys.modules["cupy"].cuda.get_current_stream
+        return lambda device: current(device).ptr
 
 
 class _Torch:
@@ -218,9 +218,10 @@ class _Torch:
             misalignment = x.data_ptr() % ALIGNMENT
         return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device, misalignment)
 
-    def address(self, x: Any) -> int:
-        address: int = x.data_ptr()
-        return address
+    @property
+    def address(self) -> Callable[[Any], int]:
+        data_ptr: Callable[[Any], int] = sys.modules["torch"].Tensor.data_ptr
+        return data_ptr
 
     def host(self, x: Any) -> NDArray[Any]:
         torch: Any = sys.modules["torch"]
@@ -234,12 +235,35 @@ class _Torch:
     def writeable(self, x: Any) -> bool:
         return True
 
-    def empty(self, like: Any, output: Output) -> Any:
+    def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
         layout = output.layout
-        return _torch_empty(layout.device is not None)(layout.shape, output.steps, like.dtype)
+        return partial(_torch_empty(layout.device is not None), layout.shape, output.steps, like.dtype)
 
-    def stream(self, device: int) -> int:
-        return _torch_stream()(device)
+    def stream(self) -> Callable[[int], int]:
+        return _torch_stream()
+
+
+def _permuted(allocate: Callable[[], Any], axes: tuple[int, ...] | None) -> Callable[[], Any]:
+    return allocate if axes is None else lambda: allocate().transpose(axes)
+
+
+def _cupy_empty(shape: tuple[int, ...], kind: type) -> Callable[[], Any]:
+    """``cupy.ndarray(shape, kind)``, past the half of its constructor that is written in Python, where it is so made.
+
+    CuPy finds a type sooner than a dtype.
+    """
+    ndarray = sys.modules["cupy"].ndarray
+    base = ndarray.__base__
+    if not hasattr(base, "_init"):
+        return partial(ndarray, shape, kind)
+    new, initialize = partial(base.__new__, ndarray), base._init
+
+    def empty() -> Any:
+        out = new()
+        initialize(out, shape, kind)
+        return out
+
+    return empty
 
 
 @cache

@@ -5,18 +5,15 @@ Once a call is warm nothing is uploaded, compiled, allocated or waited for.
 
 from __future__ import annotations
 
-import weakref
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cupysample import _kernels
-from cupysample._arrays import Layout, Library, Output
+from cupysample._call import Call, Run
 from cupysample._launch import Launch, Table, launch
-from cupysample._plan import Plan
 from cupysample._tables import table_arrays
 from cupysample._taps import Axis
 from cupysample._tuning import LAUNCHES, TABLES_BYTES
@@ -78,82 +75,40 @@ def _evict() -> None:
 # Execution
 
 
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A launch with all it needs; it holds its tables, so that they outlive it."""
+class _Prepared(NamedTuple):
+    """A launch, and what runs it, which holds its tables, so that they outlive it."""
 
     launch: Launch
-    run: _kernels.Launcher
-    tables: list[_DeviceTable]
-    cuda: Any
-    device: int
+    run: Run
 
 
-class Call(Protocol):
-    """What to apply to arrays of which layouts; hashed and compared by these. ``output``: how to allocate a new one.
-
-    ``prepared`` spares a warm call the look-up.
-    """
-
-    prepared: Callable[[], Any]
-
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def source(self) -> Layout: ...
-    @property
-    def out(self) -> Layout: ...
-    @property
-    def output(self) -> Output | None: ...
+def prepared(call: Call, like: Any) -> Run:
+    """Return what an equal call that is about to launch has prepared, or prepare it; ``like``: an array of its dtype."""
+    return (_launches.get(call) or _first(call, like)).run
 
 
-def apply(call: Call, library: Library, x: Any, out: Any) -> Any:
-    """Enqueue the resampling of ``x`` into ``out``, or a new array, on the library's current stream of the device."""
-    prepared: _Prepared = call.prepared() or _find(call, library)
-    cuda, device = prepared.cuda, prepared.device
-    runtime = cuda.runtime
-    if runtime.getDevice() != device:
-        with cuda.Device(device):
-            return apply(call, library, x, out)
-    output = call.output
-    if output is not None:
-        out = library.empty(x, output)
-    stream = library.stream(device)
-    if stream and runtime.streamIsCapturing(stream):
-        _captured.update(dict.fromkeys(prepared.tables))
-    prepared.run(library.address(x), library.address(out), stream)
-    return out
-
-
-def _find(call: Call, library: Library) -> _Prepared:
-    """Return what an equal call has prepared, or prepare it."""
-    prepared = _launches.get(call) or _first(call, library)
-    call.prepared = weakref.ref(prepared)
-    return prepared
-
-
-def _first(call: Call, library: Library) -> _Prepared:
+def _first(call: Call, like: Any) -> _Prepared:
     """Prepare a call that is about to launch."""
     cuda, device = _kernels.import_cupy().cuda, call.source.device
     assert device is not None
     with cuda.Device(device):
-        stream = library.stream(device)
+        stream = call.library.stream()(device)
         if stream and cuda.runtime.streamIsCapturing(stream):
             raise RuntimeError(
                 "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
                 "uploads tables; before the capture, make the same call once or pass its arguments to "
                 "cupysample.warmup"
             )
-    return _prepare(call)
+    return _prepare(call, like)
 
 
-def warm(call: Call) -> None:
-    """Do all that the first ``apply`` would, but the launch."""
+def warm(call: Call, like: Any) -> None:
+    """Do all that the first run would, but allocate and launch."""
     if call not in _launches:
-        _prepare(call)
+        _prepare(call, like)
 
 
-def _prepare(call: Call) -> _Prepared:
+def _prepare(call: Call, like: Any) -> _Prepared:
     """Build, upload and compile what a call needs, and remember it."""
     device = call.source.device
     assert device is not None
@@ -173,8 +128,51 @@ def _prepare(call: Call) -> _Prepared:
             return remembered
         made = launch(call.plan, call.source, call.out, table)
         _evict()
-        run = _kernels.launcher(*made, device)
-        _launches[call] = prepared = _Prepared(made, run, tables, _kernels.import_cupy().cuda, device)
+        _launches[call] = prepared = _Prepared(made, _run(call, like, made, tables))
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared
+
+
+def _run(call: Call, like: Any, made: Launch, tables: list[_DeviceTable]) -> Run:
+    """All that a warm call needs, looked up once."""
+    library, device, geometry = call.library, call.source.device, made.geometry
+    assert device is not None
+    allocate = None if call.output is None else library.allocator(like, call.output)
+    address, current_stream = library.address, library.stream()
+    launch = _kernels.launcher(*made[:-1], device)
+    cuda = _kernels.import_cupy().cuda
+    runtime, driver_error = cuda.runtime, cuda.driver.CUDADriverError
+    current_device, set_device, is_capturing = runtime.getDevice, runtime.setDevice, runtime.streamIsCapturing
+    # Other threads run while the driver copies the parameters, and a finalizer may run at any time: each call takes
+    # parameters that no other has, and puts them back.
+    free: list[_kernels.Parameters] = []
+
+    def run(x: Any, out: Any) -> Any:
+        before = current_device()
+        try:
+            if before != device:
+                set_device(device)
+            if allocate is not None:
+                out = allocate()
+            stream = current_stream(device)
+            if stream and is_capturing(stream):
+                _captured.update(dict.fromkeys(tables))
+            try:
+                parameters = free.pop()
+            except IndexError:
+                parameters = _kernels.parameters(geometry)
+            words, addresses = parameters
+            words[0], words[1] = address(x), address(out)
+            try:
+                launch(stream, addresses, 0)
+            except driver_error:
+                runtime.memGetInfo()  # gives a thread the device's context, which its first call may lack
+                launch(stream, addresses, 0)
+            free.append(parameters)
+        finally:
+            if before != device:
+                set_device(before)
+        return out
+
+    return run

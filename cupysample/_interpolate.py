@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cupysample import _arrays, _numpy, _plan
-from cupysample._arrays import Layout, Library, Output
+from cupysample._arrays import Layout, Library
+from cupysample._call import Call, Run
 from cupysample._plan import DTYPES, MODES
 from cupysample._tuning import CALLS
 from cupysample._words import shown
@@ -28,78 +31,39 @@ Arguments = tuple[Any, Any, Any, Any, Any, Any]
 LAST_INT64 = 2**63 - 1
 
 
-class Call:
-    """A checked call, all but the addresses: it serves any arrays of these layouts.
+def _prepare(call: Call, x: Any, out: Any) -> Run:
+    """Return what runs a call from now on."""
+    if 0 in call.out.shape:
+        return partial(_empty, call)
+    if call.source.device is None:
+        run = _numpy.prepared(call, x, out)
+    else:
+        from cupysample import _cuda  # only where there is a device: it is half of the package's import time
 
-    output:    how to allocate the result, None where the user gives ``out``.
-    run:       ``run(call, library, x, out)`` resamples ``x`` into ``out`` or, where that is None, a new array.
-    prepared:  what ``_cuda`` or ``_numpy`` keeps for it, None until then and once that is evicted.
-    """
-
-    __slots__ = ("_hash", "_spans", "out", "output", "plan", "prepared", "run", "source")
-
-    def __init__(self, plan: _plan.Plan, source: Layout, out: Layout, output: Output | None) -> None:
-        self.plan, self.source, self.out, self.output = plan, source, out, output
-        self._hash = hash((plan, source, out))
-        self._spans = source.span, out.span
-        self.prepared: Callable[[], Any] = _nothing
-        self.run: Callable[[Call, Library, Any, Any], Any] = _empty
-        if 0 not in out.shape:
-            self.run = _on_host
-            if source.device is not None:
-                from cupysample import _cuda  # only where there is a device: it is half of the package's import time
-
-                self.run = _cuda.apply
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the same launch serves both."""
-        if not isinstance(other, Call):
-            return NotImplemented
-        return (self.plan, self.source, self.out) == (other.plan, other.source, other.out)
-
-    def warm(self) -> None:
-        """Do all that the first run would, but allocate and launch."""
-        if self.run not in (_empty, _on_host):
-            from cupysample import _cuda
-
-            _cuda.warm(self)
-
-    def check_memory(self, library: Library, x: Any, out: Any) -> None:
-        """Refuse an ``out`` that may not be written or that shares memory with the input."""
-        if not library.writeable(out):
-            raise ValueError("out: must be writeable, got a read-only array")
-        source, target = library.address(x), library.address(out)
-        (low, high), (low_out, high_out) = self._spans
-        if source + high <= target + low_out or target + high_out <= source + low:
-            return
-        if _arrays.overlap(self.source, source, self.out, target):
-            raise ValueError("out: must not overlap the input in memory, got arrays that share memory")
+        run = _cuda.prepared(call, x)
+    call.prepared = weakref.ref(run)
+    return run
 
 
-def _nothing() -> None:
-    """A dead reference."""
-
-
-def _empty(call: Call, library: Library, x: Any, out: Any) -> Any:
+def _empty(call: Call, x: Any, out: Any) -> Any:
     """An output without elements."""
     if call.output is None:
         return out
+    allocate = call.library.allocator(x, call.output)
     if call.source.device is None:
-        return library.empty(x, call.output)
+        return allocate()
     from cupysample import _kernels
 
     with _kernels.import_cupy().cuda.Device(call.source.device):
-        return library.empty(x, call.output)
+        return allocate()
 
 
-def _on_host(call: Call, library: Library, x: Any, out: Any) -> Any:
-    if call.output is not None:
-        out = library.empty(x, call.output)
-    _numpy.apply(call, library.host(x), library.host(out), library.threads)
-    return out
+def _warm(call: Call, like: Any) -> None:
+    """Do all that the first run would, but allocate and launch."""
+    if call.source.device is not None and 0 not in call.out.shape:
+        from cupysample import _cuda
+
+        _cuda.warm(call, like)
 
 
 def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
@@ -111,8 +75,9 @@ def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> 
         library = _arrays.library(x, _name(input_size))
     call = checked(library, x, input_size, arguments, out)
     if out is not None:
-        call.check_memory(library, x, out)
-    return call.run(call, library, x, out)
+        call.check_memory(x, out)
+    run = call.prepared() or _prepare(call, x, out)
+    return run(x, out)
 
 
 def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = False) -> None:
@@ -124,9 +89,9 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
     call = checked(library, input, None, arguments, out)
-    call.warm()
+    _warm(call, input)
     if backward:
-        _adjoint(library, call.out, call.source.shape, arguments, None).warm()
+        _warm(_adjoint(library, call.out, call.source.shape, arguments, None), input)
 
 
 def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:
@@ -138,7 +103,8 @@ def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:
         library = _arrays.library(view, "input")
         library = _arrays.NUMPY_FOR_OTHERS if library.name == "NumPy" else library
         call = checked(library, view, input_size, arguments, None)
-        return _foreign.exported(call.run(call, library, view, None), x)
+        run = call.prepared() or _prepare(call, view, None)
+        return _foreign.exported(run(view, None), x)
     resample(view, input_size, arguments, _foreign.imported_out(out) if _arrays.is_foreign(out) else out)
     return out
 
@@ -165,31 +131,47 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
     may be an error.
     """
     size, scale_factor, _, align_corners, _, _ = arguments
-    types: tuple[type, ...] = size.__class__, scale_factor.__class__, align_corners.__class__
-    values: tuple[Any, ...] = arguments
     given = scale_factor if size is None else size
-    if isinstance(given, _SEQUENCES):
-        types += tuple(map(type, given))
-        if isinstance(given, list):
-            values = (*given, *arguments[2:])
-    key = call = sizes = None
+    values: tuple[Any, ...] = arguments
+    elements: tuple[type, ...] = ()
+    key = call = sizes = out_key = None
     try:
+        if given.__class__ not in _SCALARS and isinstance(given, _SEQUENCES):
+            elements = tuple(map(type, given))
+            if isinstance(given, list):
+                values = (*given, *arguments[2:])
         if input_size is not None:
-            types += (input_size.__class__, *map(type, input_size))
+            elements += (input_size.__class__, *map(type, input_size))
             sizes = tuple(input_size)
-        out_key = None if out is None else (out.__class__, library.key(out))
-        key = types, values, sizes, x.__class__, library.key(x), out_key
+        if out is not None:
+            out_key = out.__class__, library.key(out)
+        key = (
+            size.__class__,
+            scale_factor.__class__,
+            align_corners.__class__,
+            elements,
+            values,
+            sizes,
+            x.__class__,
+            library.key(x),
+            out_key,
+        )
         call = _calls.get(key)
     except (TypeError, AttributeError, RuntimeError):
         key = None  # not hashable: wrong arguments, or arrays; an out of another library; a tensor without strides
     if call is None:
         call = (_forward if input_size is None else _backward)(library, x, input_size, arguments, out)
         known = x.__class__ in _arrays.KNOWN and (out is None or out.__class__ in _arrays.KNOWN)
-        if key is not None and known and _SCALARS.issuperset(k for k in types if not issubclass(k, _SEQUENCES)):
+        if key is not None and known and all(_is_fixed(kind) for kind in (*key[:3], *elements)):
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call
     return call
+
+
+def _is_fixed(kind: type) -> bool:
+    """Whether a value of this class, or its elements, of their own classes, stay as they are."""
+    return kind in _SCALARS or issubclass(kind, _SEQUENCES)
 
 
 def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: Any) -> Call:
@@ -225,9 +207,9 @@ def _new(
     if math.prod(shape) * source.itemsize > LAST_INT64:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
     if out is not None:
-        return Call(plan, source, _checked_out(out, library, source, shape), None)
+        return Call(plan, library, source, _checked_out(out, library, source, shape), None)
     output = _arrays.output(source, shape, channels_last)
-    return Call(plan, source, output.layout, output)
+    return Call(plan, library, source, output.layout, output)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

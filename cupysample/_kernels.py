@@ -6,7 +6,6 @@ own headers, because CuPy's disk cache is keyed on the text alone and would not 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
@@ -14,9 +13,12 @@ import threading
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Defines = tuple[tuple[str, str], ...]
 
@@ -138,25 +140,8 @@ def _load(cupy: Any, text: str) -> Any:
     return module.get_function("cupysample_entry").kernel
 
 
-class _Parameters(ctypes.Structure):
-    """The two addresses of a call, and what the driver is given: where these and the geometry are."""
-
-    source: int
-    out: int
-
-    _fields_ = (("source", ctypes.c_void_p), ("out", ctypes.c_void_p), ("addresses", ctypes.c_void_p * 3))
-
-
-def _parameters(geometry: NDArray[Any]) -> tuple[_Parameters, int]:
-    """Parameters of one call at a time, and where their addresses are."""
-    parameters = _Parameters()
-    start = ctypes.addressof(parameters)
-    parameters.addresses[:] = start, start + 8, geometry.ctypes.data
-    return parameters, start + 16
-
-
 Launcher = Callable[[int, int, int], None]
-"""``launcher(source, out, stream)``: the addresses of two arrays, and the handle of a stream of the current device."""
+"""``launcher(stream, parameters, 0)``: the handle of a stream of the current device, and what ``parameters`` gives."""
 
 
 def launcher(
@@ -165,33 +150,26 @@ def launcher(
     grid: tuple[int, int, int],
     block: tuple[int, int, int],
     shared: int,
-    geometry: NDArray[Any],
     device: int,
     /,
 ) -> Launcher:
-    """Prepare the driver's launch of an instance; CuPy's own sorts out its arguments in every call.
+    """Return the driver's launch of an instance; CuPy's own sorts out its arguments in every call."""
+    launch = import_cupy().cuda.driver.launchKernel
+    return partial(launch, function(kernel, defines, device).ptr, *grid, *block, shared)
 
-    Other threads run while the driver copies the parameters, and a finalizer may run at any time: each call takes
-    parameters that no other has, and puts them back.
-    """
-    cuda = import_cupy().cuda
-    launch = partial(cuda.driver.launchKernel, function(kernel, defines, device).ptr, *grid, *block, shared)
-    free: list[tuple[_Parameters, int]] = []
 
-    def run(source: int, out: int, stream: int) -> None:
-        try:
-            parameters, addresses = free.pop()
-        except IndexError:
-            parameters, addresses = _parameters(geometry)
-        parameters.source, parameters.out = source, out
-        try:
-            launch(stream, addresses, 0)
-        except cuda.driver.CUDADriverError:
-            cuda.runtime.memGetInfo()  # gives a thread the device's context, which its first call may lack
-            launch(stream, addresses, 0)
-        free.append((parameters, addresses))
+Parameters = tuple[memoryview, int]
+"""Of ``kernel(source, out, geometry)``: words, the first two of which are the addresses of source and out; and where the
+driver finds the addresses of all three."""
 
-    return run
+
+def parameters(geometry: NDArray[Any]) -> Parameters:
+    """Return the parameters of one call at a time."""
+    words: Any = np.empty(5 + geometry.nbytes // 8, np.uint64)
+    start = words.ctypes.data
+    words[2:5] = start, start + 8, start + 40
+    words[5:] = geometry.view(np.uint64)
+    return memoryview(words), start + 16
 
 
 def import_cupy() -> Any:

@@ -6,52 +6,59 @@ A program is prepared once for a plan and two layouts, and remembered; a warm ca
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple
 
 from cupysample import _copies, _sums
-from cupysample._arrays import Layout
+from cupysample._arrays import Layout, Library
+from cupysample._call import Call, Run
 from cupysample._kept import keep
 from cupysample._plan import Plan
 from cupysample._program import Program, orders
 from cupysample._tuning import PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
+class _Prepared(NamedTuple):
+    """A program, and what runs it."""
 
-class Call(Protocol):
-    """What to apply to arrays of which layouts; hashed and compared by these. ``prepared`` spares the look-up."""
-
-    prepared: Callable[[], Any]
+    program: Program
+    run: Run
 
     @property
-    def plan(self) -> Plan: ...
-    @property
-    def source(self) -> Layout: ...
-    @property
-    def out(self) -> Layout: ...
+    def nbytes(self) -> int:
+        return self.program.nbytes
 
 
-def apply(call: Call, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
-    """Write the resampled ``source`` into ``out``, bfloat16 viewed as uint16, in at most so many threads."""
-    program: Program = call.prepared() or _find(call, source, out)
-    program.run(source, out, threads)
+_programs: dict[tuple[Call, bool, bool], _Prepared] = {}
 
 
-_programs: dict[tuple[Call, bool, bool], Program] = {}
-
-
-def _find(call: Call, source: NDArray[Any], out: NDArray[Any]) -> Program:
+def prepared(call: Call, x: Any, out: Any) -> Run:
     """Return what an equal call has prepared, or prepare it; layouts do not say in which order bytes are."""
-    key = call, source.dtype.isnative, out.dtype.isnative
-    program = _programs.get(key)
-    if program is None:
-        made = prepare(call.plan, call.source, call.out, *key[1:])
-        program = keep(_programs, key, made, PROGRAMS, PROGRAMS_BYTES)
-    call.prepared = weakref.ref(program)
-    return program
+    host = call.library.host
+    key = call, host(x).dtype.isnative, out is None or host(out).dtype.isnative
+    found = _programs.get(key)
+    if found is None:
+        allocate = None if call.output is None else call.library.allocator(x, call.output)
+        if allocate is not None:
+            allocate()  # a program of more than memory holds takes long to prepare
+        program = prepare(call.plan, call.source, call.out, *key[1:])
+        found = keep(
+            _programs, key, _Prepared(program, _run(program, call.library, allocate)), PROGRAMS, PROGRAMS_BYTES
+        )
+    return found.run
+
+
+def _run(program: Program, library: Library, allocate: Callable[[], Any] | None) -> Run:
+    """All that a warm call needs, looked up once."""
+    host, threads = library.host, library.threads
+
+    def run(x: Any, out: Any) -> Any:
+        if allocate is not None:
+            out = allocate()
+        program.run(host(x), host(out), threads)
+        return out
+
+    return run
 
 
 def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program:

@@ -251,6 +251,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
             memcpyAsync=_upload,
             memcpyHostToDevice=1,
             getDevice=lambda: driver().device,
+            setDevice=lambda device: setattr(driver(), "device", device),
             memGetInfo=_give_context,
         ),
     )

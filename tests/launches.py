@@ -63,7 +63,7 @@ def plan_and_output(x: NDArray[Any], **arguments: Any) -> tuple[_plan.Plan, NDAr
     library = _arrays.library(x, "input")
     call = _interpolate.checked(library, x, None, arguments_of(**arguments), None)
     assert call.output is not None
-    out = library.empty(x, call.output)
+    out = library.allocator(x, call.output)()
     poison(out)
     return call.plan, out
 

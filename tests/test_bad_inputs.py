@@ -38,7 +38,7 @@ def allocated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     asked: list[Any] = []
     for library in _arrays.LIBRARIES:
         kind: Any = type(library)
-        monkeypatch.setattr(kind, "empty", lambda self, like, output: asked.append(output.shape))
+        monkeypatch.setattr(kind, "allocator", lambda self, like, output: asked.append(output.shape))
     return asked
 
 
@@ -183,7 +183,7 @@ def test_a_failure_leaves_the_caches_usable(
     with monkeypatch.context() as patch:
         cupy: Any = sys.modules["cupy"]
         if fault == "allocation":
-            patch.setattr(type(_arrays.LIBRARIES[1]), "empty", fail)
+            patch.setattr(Array, "__init__", fail)
         elif fault == "upload":
             patch.setattr(cupy.cuda.runtime, "memcpyAsync", fail)
         elif fault == "compilation":

@@ -323,6 +323,17 @@ def test_the_real_launch_takes_what_it_is_given() -> None:
     assert callable(cuda.runtime.memGetInfo) and hasattr(cuda.function.Function, "ptr")
 
 
+def test_the_real_array_is_made_as_ours_are() -> None:
+    """What ``_arrays`` calls instead of ``cupy.ndarray`` is all that this does, of the installed CuPy."""
+    ndarray: Any = pytest.importorskip("cupy").ndarray
+    base: Any = ndarray.__base__
+    assert "_init" in vars(base) and "_init" not in vars(ndarray)
+    made = base.__new__(ndarray)
+    assert type(made) is ndarray
+    with pytest.raises(ValueError, match="Negative dimensions"):
+        base._init(made, (1, -1), np.float32)
+
+
 def test_a_warm_call_may_be_the_first_of_its_thread(driver: Driver) -> None:
     """Which has no context of the device yet; nothing but the launch needs one."""
     x = array(1, 2, 5, 6)

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _foreign, _numpy, interpolate, interpolate_backward
+from cupysample import _foreign, interpolate, interpolate_backward
+from cupysample._program import Program
 from tests import cases, cupy_on_host
 from tests.cupy_on_host import Driver
 
@@ -40,13 +41,13 @@ class Bare:
 def addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Where the NumPy path read and wrote."""
     seen: list[tuple[int, int]] = []
-    apply = _numpy.apply
+    run = Program.run
 
-    def spy(call: Any, source: Any, out: Any, threads: Any) -> None:
+    def spy(program: Program, source: Any, out: Any, threads: Any) -> None:
         seen.append((source.ctypes.data, out.ctypes.data))
-        apply(call, source, out, threads)
+        run(program, source, out, threads)
 
-    monkeypatch.setattr(_numpy, "apply", spy)
+    monkeypatch.setattr(Program, "run", spy)
     return seen
 
 

@@ -431,6 +431,20 @@ def test_first_call_and_new_sizes(cupy: Any, monkeypatch: pytest.MonkeyPatch) ->
         cupysample.interpolate(x, size=(1 + n, 201 - n), mode="bilinear")
 
 
+def test_results_are_what_cupy_makes(cupy: Any) -> None:
+    """Allocated past the half of its constructor that is written in Python."""
+    for shape, dtype in (((2, 3, 4, 5), np.float32), ((1, 1, 7), np.float16), ((1, 2, 3, 4, 5), np.uint8)):
+        like, pool = cupy.zeros(shape, dtype), cupy.get_default_memory_pool()
+        before = pool.used_bytes()
+        y = cupysample.interpolate(like, size=shape[2:])
+        assert pool.used_bytes() > before
+        expected = cupy.ndarray(shape, dtype)
+        for name in ("shape", "strides", "dtype", "size", "itemsize", "nbytes", "ndim", "base", "device"):
+            assert getattr(y, name) == getattr(expected, name), name
+        assert type(y) is cupy.ndarray and str(y.flags) == str(expected.flags)
+        assert not (y + 1 - 1).any()
+
+
 def test_out_with_any_strides(cupy: Any) -> None:
     x = noise(cupy, 2, 3, 8, 9)
     base = cupy.full((2, 24, 20, 6), np.nan, np.float32)

@@ -18,7 +18,7 @@ LAYERS = (
     ("_rounding", "_filters", "_coordinates", "_tuning", "_words", "_kept", "_threads", "_remedies"),
     ("_taps",),
     ("_plan", "_blocks", "_tables"),
-    ("_arrays",),
+    ("_arrays", "_call"),
     ("_numpy", "_sums", "_copies", "_program", "_steps", "_exact")
     + ("_kernels", "_view", "_made", "_few_taps", "_bands", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),
@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("_filters", "_rounding"),
     ("_coordinates", "_rounding"),
     ("_threads", "_words"),
+    ("_call", "_arrays"),
     ("_numpy", "_sums"),
     ("_numpy", "_copies"),
     ("_numpy", "_program"),

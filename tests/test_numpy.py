@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import cupysample
 from cupysample import _arrays, _blocks, _copies, _exact, _interpolate, _numpy, _plan, _rounding, _steps, _sums, _taps
 from cupysample._blocks import Choice
+from cupysample._call import Call
 from cupysample._program import Program
 from cupysample._sums import Slices, Way
 from cupysample._taps import fixed_point_bits
@@ -41,7 +42,7 @@ def noise(*shape: int, dtype: str = "float32") -> NDArray[Any]:
     return cases.values(np.random.default_rng(0), shape, dtype)
 
 
-def call_of(x: NDArray[Any], **arguments: Any) -> _interpolate.Call:
+def call_of(x: NDArray[Any], **arguments: Any) -> Call:
     """The checked call."""
     words = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
     given: Any = tuple(({"mode": "nearest", "antialias": False} | arguments).get(word) for word in words)

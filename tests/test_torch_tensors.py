@@ -505,16 +505,16 @@ assert compiled(torch.ones(1, 1, 2)).shape == (1, 1, 4)
 
 def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels read a tensor's own memory and write the result's: pointers, whatever the strides and dtype."""
-    from cupysample import _numpy
+    from cupysample._program import Program
 
     seen: list[tuple[int, int]] = []
-    apply = _numpy.apply
+    run = Program.run
 
-    def spy(call: Any, source: Any, out: Any, threads: Any) -> None:
+    def spy(program: Program, source: Any, out: Any, threads: Any) -> None:
         seen.append((source.ctypes.data, out.ctypes.data))
-        apply(call, source, out, threads)
+        run(program, source, out, threads)
 
-    monkeypatch.setattr(_numpy, "apply", spy)
+    monkeypatch.setattr(Program, "run", spy)
     base = noise(4, 3, 6, 8, dtype=torch.float32)
     for dtype in (torch.float32, torch.bfloat16, torch.complex64, torch.uint8):
         for x in (
