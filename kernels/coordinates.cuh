@@ -28,7 +28,7 @@ __device__ Real align_corners(Real i, Real step) {
 
 // The pixel of the nearest modes: min(floor((i + offset) step), n_in - 1).
 template <typename Real>
-__device__ long long nearest_pixel(long long i, Real step, Real offset, long long n_in) {
-    const long long pixel = (long long)floor(times(plus(Real(i), offset), step));
+__device__ Index nearest_pixel(Index i, Real step, Real offset, Index n_in) {
+    const Index pixel = Index(floor(times(plus(Real(i), offset), step)));
     return pixel < n_in - 1 ? pixel : n_in - 1;
 }

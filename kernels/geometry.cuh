@@ -47,12 +47,12 @@ struct Geometry {
 __device__ inline Index first_output() { return Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x); }
 __device__ inline Index output_step() { return Index(gridDim.x) * Index(blockDim.x); }
 
-// The part of an extent that this one of `runs` blocks walks through.
+// The part of an extent, at most 2^31 - 1, that this one of `runs` blocks walks through.
 struct Run {
     Index begin, end;
 
     __device__ Run(Index extent, unsigned runs, unsigned mine) {
-        const Index length = (extent - 1) / Index(runs) + 1, after = extent - Index(mine) * length;
+        const Index length = Index((unsigned(extent) - 1) / runs) + 1, after = extent - Index(mine) * length;
         begin = Index(mine) * length;
         end = begin + (after < length ? after : length);
     }

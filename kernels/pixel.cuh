@@ -1,8 +1,12 @@
 // pixel.cuh: the one pixel that a row of the nearest modes reads; offset 0 (nearest), 1/2 (nearest-exact).
 #pragma once
 
+// Not inlined: the other axes would wait for its doubles too.
+__device__ __attribute__((noinline)) Index wide_pixel(const Axis& axis, Index i) {
+    return nearest_pixel<double>(i, axis.step, axis.method == 1 ? 0.5 : 0.0, Index(axis.n_in));
+}
+
 __device__ inline Index pixel(const Axis& axis, Index i) {
-    const double offset = axis.method == 1 ? 0.5 : 0.0;
-    return Index(axis.wide ? nearest_pixel<double>(i, axis.step, offset, axis.n_in)
-                           : nearest_pixel<float>(i, float(axis.step), float(offset), axis.n_in));
+    const float offset = axis.method == 1 ? 0.5f : 0.0f;
+    return axis.wide ? wide_pixel(axis, i) : nearest_pixel<float>(i, float(axis.step), offset, Index(axis.n_in));
 }
