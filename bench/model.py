@@ -102,8 +102,8 @@ def resident(code: Sass, block: int) -> int:
 
 
 def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
-    """A row of out, the source rows that it needs anew, and a share of what is done once a run."""
-    elements = int(dict(made.defines)["CS_VECTOR"])
+    """A row of out in each depth, the source rows that it needs anew, and a share of what is done once a run."""
+    elements, depths = (int(dict(made.defines)[name]) for name in ("CS_VECTOR", "CS_DEPTHS"))
     packed = bool(made.geometry["share"]["packed"][0])
     stores = (
         max(each.stores for each in code.instructions)
@@ -118,6 +118,10 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
     assert row is not None
     source = max(code.inside(row, _loads), key=lambda loop: loop.latch - loop.head, default=None)
     each_row = code.shortest(row.head, row.latch, store)
+    stored = [n for n in range(row.head, row.latch) if store(code.instructions[n])]
+    each_row += (
+        stored[len(stored) - len(stored) // depths] - stored[0]
+    )  # the shortest path leaves all but one depth out
     each_source_row = code.shortest(source.head, source.latch) if source else 0
     rows, step, window = int(made.geometry["outer"]["extent"][0, 1]), 1.0, 1.0
     if len(plan.axes) > 1:
@@ -125,7 +129,8 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
         rows, step, window = axis.n_out, axis.n_in / axis.n_out, float(axis.taps().count.max())
     run = -(-rows // made.grid[1])
     setup = code.shortest(0, row.head)
-    return (each_row + each_source_row * min(step + max(window - step, 0) / run, window) + setup / run) / elements
+    work = each_row + each_source_row * min(step + max(window - step, 0) / run, window) + setup / run
+    return work / (elements * depths)
 
 
 def band(code: Sass, plan: Plan, made: Launch) -> float:

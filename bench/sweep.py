@@ -55,6 +55,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"WINDOWED_ELEMENTS": tuple({1: (n,), 3: (m,)} for n, m in ((4, 12), (16, 24)))},
     {"RUN_THREADS": (64, 256)},
     {"RATIOS": ((), ((2, 1), (4, 1)))},
+    {"TWO_DEPTHS": ((),)},
     {"ALONE": (0.1, 1.0)},
     {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
     {"STREAMED_BYTES": (1 << 20, 1 << 40)},

@@ -31,6 +31,7 @@ from cupysample._tuning import (
     STAGES_BYTES,
     STREAMED_BYTES,
     TABLE_ROWS,
+    TWO_DEPTHS,
     WINDOWED_BLOCKS,
     WINDOWED_ELEMENTS,
 )
@@ -54,7 +55,9 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch)
     elements = slot.elements or elements
     packed = wide or slot.units > 0 or _is_packed(plan, view, elements)
+    at_once = 2 if _has_two_depths(len(plan.axes), plan.arithmetic, taps, slot) and _share_windows(plan.axes[0]) else 1
     planes, rows, depths = view.planes
+    depths = depths // at_once + at_once // 2
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
         return None
@@ -68,7 +71,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = between(waves, 1, min(rows, longest))
         runs, run_depths = -(-rows // run_rows), between(waves // run_rows, 1, RUN_DEPTHS)
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot, at_once)
     return Made(
         "few_taps",
         defines,
@@ -234,7 +237,20 @@ def _skips_rows(plan: Plan) -> bool:
     return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
-def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot) -> Defines:
+def _has_two_depths(axes: int, arithmetic: str, taps: int, slot: Slot) -> bool:
+    """Whether there are instances of two depths of out at once."""
+    return axes == 3 and arithmetic == "float" and taps in TWO_DEPTHS and slot.ratio == (2, 1)
+
+
+def _share_windows(axis: Axis) -> bool:
+    """Whether there are rows 2 i - 1 and 2 i, and these have the same window."""
+    taps = axis.taps()
+    return axis.n_out > 2 and all(bool((each[1:-1:2] == each[2::2]).all()) for each in (taps.left, taps.count))
+
+
+def few_taps_defines(
+    axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot, depths: int
+) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
     elements = slot.elements or vector(axes, dtype, arithmetic, taps, wide)
     row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
@@ -251,6 +267,7 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
         ("CS_WINDOWS", str(int(slot.windows))),
         ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
         ("CS_THREADS", str(RUN_THREADS)),
+        ("CS_DEPTHS", str(depths)),
     )
 
 
@@ -298,7 +315,8 @@ def instances() -> Iterator[tuple[str, Defines]]:
             for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
                 if taps <= most_taps(axes, arithmetic):
                     for slot in _slots(axes, dtype, arithmetic, taps, wide, pitch):
-                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot)
+                        for depths in (1, 2) if _has_two_depths(axes, arithmetic, taps, slot) else (1,):
+                            yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot, depths)
 
 
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:

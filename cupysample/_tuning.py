@@ -179,7 +179,7 @@ Registers by NVRTC 12.9 for sm_90, two blocks of 256 threads a multiprocessor, n
     float32 gathered, wide     4: 72, 4: 54   4: 93, 4: 64    4: 128, 4: 106
     float16 gathered, wide     8: 92, 8: 56   8: 128, 8: 88   4: 128, 4: 96
     uint8   gathered           16: 128        8: 121          4: 100
-    uint8   that grows, apart  16: 80, -      8: 72, 8: 96    4: -, 4: 96
+    uint8   that grows, apart  16: 72, -      8: 64, 8: 96    4: -, 4: 96
 
 Twice as many bytes spill, and so do 16 means and 16 of int8 of 2 taps (16 bytes for sm_120).
 Counted, instructions an output: features-bicubic float16 26.4 with 4 elements a thread, 21.9 with 8; photo-bicubic uint8 77, 71.
@@ -226,9 +226,9 @@ in runs of 3 depths 391.
 RUN_START, RUN_BLOCKS, MULTIPROCESSORS, ALONE = (
     {1: 2, 2: 5, 4: 8, 8: 10},
     {
-        1: {taps: {1: 8, 2: 8, 4: 8} for taps in (1, 2, 4, 8)},
-        2: {1: {1: 9, 2: 10, 4: 10}, 2: {1: 6, 2: 5, 4: 7}, 4: {1: 7, 2: 4, 4: 5}, 8: {1: 4, 2: 4, 4: 4}},
-        3: {1: {1: 8, 2: 8, 4: 8}, 2: {1: 5, 2: 4, 4: 5}, 4: {1: 4, 2: 4, 4: 4}},
+        1: {1: {1: 10, 2: 12, 4: 12}, 2: {1: 7, 2: 7, 4: 9}, 4: {1: 8, 2: 5, 4: 8}, 8: {1: 7, 2: 6, 4: 6}},
+        2: {1: {1: 10, 2: 10, 4: 10}, 2: {1: 7, 2: 5, 4: 7}, 4: {1: 8, 2: 4, 4: 6}, 8: {1: 4, 2: 4, 4: 4}},
+        3: {1: {1: 9, 2: 10, 4: 10}, 2: {1: 5, 2: 4, 4: 5}, 4: {1: 4, 2: 4, 4: 4}},
     },
     132,
     0.4,
@@ -278,6 +278,15 @@ uint8, 73 and 54 % bicubic float32 and float16. float32 of 2 and 4 taps stays wi
 Rows that grow, measured, H100, 2026-11-27, microseconds without and with: features-bicubic float32 564 525, float16 331 295, uint8 250 162; features
 uint8 162 137, float16 259 253, float32 495 491; volume float32 259 249, float16 158 136; superresolution (4) 212 187; pyramid float16
 32.0 28.7; features-nearest uint8 128 122; decoder float16 33.0 30.3.
+"""
+
+TWO_DEPTHS = (2,)
+"""kernels/few_taps.cu: taps of floats in 3-D of which two depths of out are made at once, where rows are doubled and these depths
+have the same window.
+
+Counted for sm_90, one and two: instructions an output, volume float32 20.8, 15.7, float16 15.7, 12.8; threads of a multiprocessor
+768, 640 and 512, 512; rows read from shared memory, and of the source through L2, are half as many. Not yet measured; one at a
+time, H100, 2026-11-27: 83 and 78 % of a copy.
 """
 
 RUN_THREADS = 128

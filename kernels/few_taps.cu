@@ -17,6 +17,7 @@
 //           CS_GROWTH: so, and the windows of its elements lie alike in every thread: it reads each unit once, and each pixel
 //           of it where that is known when it is compiled; CS_SHRINK: pixels of the source for each CS_GROWTH of out
 //           CS_WINDOWS: so, but its pixels may lie anyhow: it reads the words of each window by themselves, for all channels
+//           CS_DEPTHS 2: so many depths of out, the last of which is even, share their window and are made at once
 // TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
 //           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
@@ -28,6 +29,7 @@
 //           CS_WINDOWS: fixed point; `inner` is CS_PITCH, which divides V; CS_SLOT units hold windows with the word behind
 //           CS_GROWTH: divides V CS_SHRINK; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the
 //           table's `left`
+//           CS_DEPTHS 2: of floats in 3-D; depths 2z - 1 and 2z have the same window
 // LAUNCH    x: planes times threads of a row, grid-stride; y and z split H and D into runs; any grid
 // VERSIONS  instructions an output at bilinear 2x, bicubic 2x, gathered, sm_90 by NVRTC 12.9
 //           1 rolling rows, weights [tap][row], places outside of a window selected away: 32.0, 51.3 float32; 24.9, 54.4 float16
@@ -51,6 +53,9 @@
 //           8 pixels of the nearest modes by doubles only on long axes, a run's length without signs: nearest 2x 20.2 -> 17.4
 //             float32, 9.7 -> 8.6 float16; before the first row of a thread 225 -> 206 (nearest), 243 -> 236 (bilinear), and no
 //             doubles waited for; not yet measured
+//           9 what is copied ahead is stored as vectors, which is now known when it is compiled: bilinear, bicubic 2x 16.7, 20.0
+//             float32, 11.4, 15.1 float16, 7.4, 11.1 uint8; nearest 17.5, 7.7, 5.1. CS_DEPTHS: _tuning.py, TWO_DEPTHS; not yet
+//             measured
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
 //           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
 //           gain, for NVRTC has the loop wait for all loads at its end, and spills
@@ -67,10 +72,11 @@ constexpr int V = CS_VECTOR;
 constexpr int CHANNELS = CS_WINDOWS ? CS_PITCH : 1;  // neighbours that share a window
 constexpr int PIXELS = CS_WIDE ? 1 : V / CHANNELS;  // of a thread
 constexpr int TAPS_D = CS_AXES > 2 ? CS_TAPS : 1, TAPS_H = CS_AXES > 1 ? CS_TAPS : 1, TAPS_W = CS_TAPS;
+// Sums of a row that are kept: of every plane of the window, which round along H first; else of every depth of out.
 #if CS_ARITHMETIC == CS_INTEGER || CS_ARITHMETIC == CS_FIXED
-constexpr int HELD = TAPS_D;  // depths of a row kept apart: they round along H first
+constexpr int HELD = TAPS_D;
 #else
-constexpr int HELD = 1;
+constexpr int HELD = CS_DEPTHS;
 #endif
 
 constexpr int BYTES = V * sizeof(Element), STORED = BYTES & -BYTES;  // at once
@@ -333,7 +339,8 @@ struct Elements {
     ALONG_W<TAPS_W> w[PIXELS];
 
     __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
-        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || CS_WINDOWS || g.packed), cut(false), hangs(false) {
+        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || CS_SLOT || g.packed),
+          cut(false), hangs(false) {
         if (packed) {
             first = thread * V;
             step = 1;
@@ -513,10 +520,10 @@ struct Elements {
     }
 #endif
 
-    // A source row at each depth of the window, filtered along W; floats along D too.
+    // A source row in each plane of the window, filtered along W; floats along D too.
     template <typename At>
     __device__ void filter(const At& windows, const Element* __restrict__ row, const long long (&depths)[TAPS_D],
-                           const Window<TAPS_D>& window, Sum (&sums)[HELD][V]) const {
+                           const Window<TAPS_D> (&windows_d)[CS_DEPTHS], Sum (&sums)[HELD][V]) const {
         Sum filtered[TAPS_D][V];
 #pragma unroll
         for (int d = 0; d < TAPS_D; ++d) filter(windows(d), moved(row, depths[d]), filtered[d]);
@@ -526,7 +533,8 @@ struct Elements {
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) column[d] = filtered[d][c];
 #pragma unroll
-            for (int d = 0; d < HELD; ++d) sums[d][c] = HELD < TAPS_D ? sum_of(column, window, 0) : column[d];
+            for (int d = 0; d < HELD; ++d)
+                sums[d][c] = HELD < TAPS_D || CS_DEPTHS > 1 ? sum_of(column, windows_d[d % CS_DEPTHS], 0) : column[d];
         }
     }
 
@@ -551,6 +559,11 @@ struct Elements {
     }
 #endif
 };
+
+// The depth, or the one nearest to it that there is; alone, it is there.
+__device__ inline Index within(Index depth, Index depths) {
+    return CS_DEPTHS == 1 ? depth : depth < 0 ? 0 : depth < depths ? depth : depths - 1;
+}
 
 // The first and the last source row that row i of out reads.
 __device__ inline Index first_row(const Axis& axis, Index i) {
@@ -600,13 +613,14 @@ struct Ring {
 };
 #endif
 
-// Threads that a multiprocessor holds at least, in 2-D: 384 where 128 registers a thread would spill on some architecture.
+// Threads that a multiprocessor holds at least, in 2-D and of several depths: 384 where 128 registers a thread would spill on some
+// architecture.
 #if CS_TYPE == CS_UINT8 && __CUDA_ARCH__ != 900
 constexpr int AT_LEAST = 384;
 #else
 constexpr int AT_LEAST = CS_TAPS == 8 && sizeof(Element) == 2 && !CS_WIDE && !CS_PITCH ? 384 : 512;
 #endif
-constexpr int RESIDENT = CS_AXES == 2 ? AT_LEAST : CS_THREADS;
+constexpr int RESIDENT = CS_AXES == 2 ? AT_LEAST : CS_DEPTHS == 1 ? CS_THREADS : sizeof(Element) == 2 ? 512 : 640;
 
 extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
@@ -618,7 +632,8 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
     const int row_stride = int(rows.source_stride) * int(sizeof(Element));
     const Run height(Index(rows.extent), gridDim.y, blockIdx.y);
-    const Run depth(CS_AXES > 2 ? Index(axis_d.n_out) : 1, gridDim.z, blockIdx.z);
+    const Index depths_out = CS_AXES > 2 ? Index(axis_d.n_out) : 1;
+    const Run depth(depths_out / CS_DEPTHS + CS_DEPTHS / 2, gridDim.z, blockIdx.z);
     const Index elements = Index(axis.n_out) * Index(g.inner.extent), threads = (elements + V - 1) / V;
     const unsigned all = unsigned(threads) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
     const unsigned total = height.begin < height.end ? all : 0;  // more blocks than runs
@@ -631,12 +646,18 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
         Element* const y = moved(out + p0 * g.outer[0].out_stride + p1 * planes.out_stride, mine.out);
 
         for (Index z = depth.begin; z < depth.end; ++z) {
-            auto window_d = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, z) : Window<TAPS_D>::whole(0);
+            const Index first_depth = z * CS_DEPTHS - CS_DEPTHS / 2;
+            Window<TAPS_D> windows_d[CS_DEPTHS];
+#pragma unroll
+            for (int o = 0; o < CS_DEPTHS; ++o)
+                windows_d[o] = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, within(first_depth + o, depths_out))
+                                           : Window<TAPS_D>::whole(0);
             long long depths[TAPS_D];  // bytes
 #pragma unroll
-            for (int d = 0; d < TAPS_D; ++d) depths[d] = CS_AXES > 2 ? bytes(window_d.at(d) * axis_d.source_stride) : 0;
+            for (int d = 0; d < TAPS_D; ++d) depths[d] = CS_AXES > 2 ? bytes(windows_d[0].at(d) * axis_d.source_stride) : 0;
 #if CS_ARITHMETIC == CS_FLOAT && CS_AXES > 2
-            window_d.share();
+#pragma unroll
+            for (int o = 0; o < CS_DEPTHS; ++o) windows_d[o].share();
 #endif
             Column<TAPS_H> held[HELD][V] = {};
 #if CS_MEAN
@@ -650,7 +671,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
             ring.start(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
-            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? z * axis_d.out_stride : 0)));
+            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? first_depth * axis_d.out_stride : 0)));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
                 const Index last = window_h.left + window_h.count - 1;
@@ -662,10 +683,10 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     Sum sums[HELD][V];
 #if CS_SLOT
                     wait_for_copies<STAGES - 1>();
-                    mine.filter([&](int d) { return (const Read*)ring.slot(d); }, row, depths, window_d, sums);
+                    mine.filter([&](int d) { return (const Read*)ring.slot(d); }, row, depths, windows_d, sums);
                     ring.copy(mine, x, row_stride, depths);
 #else
-                    mine.filter([&](int d) { return moved(row, depths[d]); }, row, depths, window_d, sums);
+                    mine.filter([&](int d) { return moved(row, depths[d]); }, row, depths, windows_d, sums);
 #endif
 #pragma unroll
                     for (int d = 0; d < HELD; ++d) push(held[d], sums[d]);
@@ -676,20 +697,24 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
 #pragma unroll
                         for (int c = 0; c < V; ++c) held[d][c].forget(TAPS_H - window_h.count);
 #if CS_MEAN
-                const float above = float(window_h.count * window_d.count);
+                const float above = float(window_h.count * windows_d[0].count);
 #endif
-                Sum sums[V];
 #pragma unroll
-                for (int c = 0; c < V; ++c) {
-                    Sum column[TAPS_D];
+                for (int o = 0; o < CS_DEPTHS; ++o) {
+                    Sum sums[V];
 #pragma unroll
-                    for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, axis_h.bits);
-                    sums[c] = HELD > 1 ? sum_of(column, window_d, axis_d.bits) : column[0];
+                    for (int c = 0; c < V; ++c) {
+                        Sum column[TAPS_D];
+#pragma unroll
+                        for (int d = 0; d < HELD; ++d) column[d] = held[d][c].sum(window_h, axis_h.bits);
+                        sums[c] = HELD > CS_DEPTHS ? sum_of(column, windows_d[0], axis_d.bits) : column[o];
 #if CS_MEAN
-                    sums[c] = mean_of_few(sums[c], pixels[CS_WIDE ? 0 : c] * above);
+                        sums[c] = mean_of_few(sums[c], pixels[CS_WIDE ? 0 : c] * above);
 #endif
+                    }
+                    if (within(first_depth + o, depths_out) == first_depth + o)
+                        mine.store(moved(to, o * bytes(axis_d.out_stride)), sums);
                 }
-                mine.store(to, sums);
             }
         }
     }

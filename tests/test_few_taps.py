@@ -316,6 +316,24 @@ def test_infinities_stay_infinities(kernels: HostKernels, mode: str, size: tuple
     assert infinite or mode in ("bicubic", "lanczos")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_two_depths_at_once_are_those_of_each_alone(kernels: HostKernels, dtype: str) -> None:
+    """To the bit, whatever is infinite, in any grid; where depths are not doubled each is made alone."""
+    for depth, size in ((1, 2), (2, 4), (3, 6), (6, 12), (6, 9), (4, 4), (5, 1)):
+        x = cases.values(np.random.default_rng(depth), (2, 2, depth, 3, 16), dtype)
+        x[0, 0, depth // 2, 1, 5] = np.inf
+        x[1, 1, 0, 2, 15] = np.nan
+        arguments: dict[str, Any] = {"size": (size, 6, 32), "mode": "trilinear"}
+        plan, out = launches.plan_and_output(x, **arguments)
+        together = "2" if 2 < size == 2 * depth else "1"
+        assert ("CS_DEPTHS", together) in launches.launch(plan, x, out, launches.Tables()).defines
+        with pytest.MonkeyPatch.context() as patch:
+            launches.tune(patch, TWO_DEPTHS=())
+            alone = launches.run(kernels, x, **arguments)
+        for blocks in (0, 1, 2):
+            assert launches.run(kernels, x, blocks=blocks, **arguments).tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
