@@ -165,8 +165,18 @@ def halves() -> Iterator[Call]:
                 yield Call(taps, False, 1, x, out, arguments)
 
 
+def doubled_volumes() -> Iterator[Call]:
+    """Floats of which two depths are made at once."""
+    rng = np.random.default_rng(11)
+    for dtype in ("float16", "bfloat16", "float32"):
+        x = cases.values(rng, (2, 3, 5, 4, 16), dtype)
+        out = np.zeros((2, 3, 10, 9, 32), x.dtype)
+        launches.poison(out)
+        yield Call(2, False, 1, x, out, {"size": out.shape[2:], "mode": "trilinear"})
+
+
 def everything() -> list[Call]:
-    return [*calls(), *wide_lanczos(), *means(), *skipping(), *halves()]
+    return [*calls(), *wide_lanczos(), *means(), *skipping(), *halves(), *doubled_volumes()]
 
 
 @pytest.fixture(scope="module")
