@@ -118,10 +118,9 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
     assert row is not None
     source = max(code.inside(row, _loads), key=lambda loop: loop.latch - loop.head, default=None)
     each_row = code.shortest(row.head, row.latch, store)
+    # The shortest path stores one depth.
     stored = [n for n in range(row.head, row.latch) if store(code.instructions[n])]
-    each_row += (
-        stored[len(stored) - len(stored) // depths] - stored[0]
-    )  # the shortest path leaves all but one depth out
+    each_row += stored[len(stored) - len(stored) // depths] - stored[0]
     each_source_row = code.shortest(source.head, source.latch) if source else 0
     rows, step, window = int(made.geometry["outer"]["extent"][0, 1]), 1.0, 1.0
     if len(plan.axes) > 1:

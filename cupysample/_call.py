@@ -38,6 +38,10 @@ class Call:
         mine, others = ((each.plan, each.library, each.source, each.out, each.output) for each in (self, other))
         return mine == others
 
+    def allocator(self, like: Any) -> Callable[[], Any] | None:
+        """Return what allocates the result, of the dtype of ``like``; None where the user gives ``out``."""
+        return None if self.output is None else self.library.allocator(like, self.output)
+
     def check_memory(self, x: Any, out: Any) -> None:
         """Refuse an ``out`` that may not be written or that shares memory with the input."""
         library = self.library

@@ -138,7 +138,7 @@ def _run(call: Call, like: Any, made: Launch, tables: list[_DeviceTable]) -> Run
     """All that a warm call needs, looked up once."""
     library, device, geometry = call.library, call.source.device, made.geometry
     assert device is not None
-    allocate = None if call.output is None else library.allocator(like, call.output)
+    allocate = call.allocator(like)
     address, current_stream = library.address, library.stream()
     launch = _kernels.launcher(*made[:-1], device)
     cuda = _kernels.import_cupy().cuda

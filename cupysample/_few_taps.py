@@ -55,9 +55,8 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     slot = NO_SLOT if wide else _slot(plan, view, elements, taps, pitch)
     elements = slot.elements or elements
     packed = wide or slot.units > 0 or _is_packed(plan, view, elements)
-    at_once = 2 if _has_two_depths(len(plan.axes), plan.arithmetic, taps, slot) and _share_windows(plan.axes[0]) else 1
     planes, rows, depths = view.planes
-    depths = depths // at_once + at_once // 2
+    depths = depths // slot.depths + slot.depths // 2
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
         return None
@@ -71,7 +70,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = between(waves, 1, min(rows, longest))
         runs, run_depths = -(-rows // run_rows), between(waves // run_rows, 1, RUN_DEPTHS)
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot, at_once)
+    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
     return Made(
         "few_taps",
         defines,
@@ -125,6 +124,7 @@ class Slot(NamedTuple):
     ratio:     where the windows of neighbours lie alike, (pixels of the row, of its source); else (0, 1).
     windows:   the words of each window are read by themselves.
     elements:  of a thread; 0 without a slot: as ``vector`` has them.
+    depths:    of out that share the planes of a row's window, and are made at once.
     """
 
     units: int = 0
@@ -132,6 +132,7 @@ class Slot(NamedTuple):
     ratio: tuple[int, int] = (0, 1)
     windows: bool = False
     elements: int = 0
+    depths: int = 1
 
     @property
     def number(self) -> int:
@@ -166,7 +167,10 @@ def slots(axes: int, dtype: str, arithmetic: str, elements: int, taps: int, pitc
             # Where a row shrinks the last units of a thread are the next one's first anyway, and wide ones are fewer.
             unit = max(4, math.gcd(step, VECTOR_BYTES, before if shrinks == 1 else 0))
             pixels = int(begin[-1] - begin[0]) + taps
-            yield Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, ratio, elements=several)
+            slot = Slot(-(-(-before % unit + pixels * itemsize) // unit), unit, ratio, elements=several)
+            if axes == 3 and arithmetic == "float" and taps in TWO_DEPTHS and ratio == (2, 1):
+                yield slot._replace(depths=2)
+            yield slot
     if arithmetic == "fixed" and axes < 3 and (pitch > 1 or taps > 2):
         step = max(2, taps // 2)  # from window to window: of antialiased linear and cubic rows, and of those by 1/2
         for several in WINDOWED_ELEMENTS[pitch]:
@@ -199,6 +203,7 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
     for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
         fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
+        fits = fits and (slot.depths == 1 or _share_windows(plan.axes[0]))
         packed = fits and _is_of_vectors(view, slot.elements)
         if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, taps, view.itemsize):
             return slot
@@ -237,20 +242,13 @@ def _skips_rows(plan: Plan) -> bool:
     return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
-def _has_two_depths(axes: int, arithmetic: str, taps: int, slot: Slot) -> bool:
-    """Whether there are instances of two depths of out at once."""
-    return axes == 3 and arithmetic == "float" and taps in TWO_DEPTHS and slot.ratio == (2, 1)
-
-
 def _share_windows(axis: Axis) -> bool:
     """Whether there are rows 2 i - 1 and 2 i, and these have the same window."""
     taps = axis.taps()
     return axis.n_out > 2 and all(bool((each[1:-1:2] == each[2::2]).all()) for each in (taps.left, taps.count))
 
 
-def few_taps_defines(
-    axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot, depths: int
-) -> Defines:
+def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int, slot: Slot) -> Defines:
     """The defines of an instance of kernels/few_taps.cu."""
     elements = slot.elements or vector(axes, dtype, arithmetic, taps, wide)
     row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
@@ -267,7 +265,7 @@ def few_taps_defines(
         ("CS_WINDOWS", str(int(slot.windows))),
         ("CS_STAGES", str(min(STAGES, STAGES_BYTES // row_bytes) if slot.units else 1)),
         ("CS_THREADS", str(RUN_THREADS)),
-        ("CS_DEPTHS", str(depths)),
+        ("CS_DEPTHS", str(slot.depths)),
     )
 
 
@@ -315,8 +313,7 @@ def instances() -> Iterator[tuple[str, Defines]]:
             for wide, pitch in ((True, 0), *((False, pitch) for pitch in pitches(dtype, taps))):
                 if taps <= most_taps(axes, arithmetic):
                     for slot in _slots(axes, dtype, arithmetic, taps, wide, pitch):
-                        for depths in (1, 2) if _has_two_depths(axes, arithmetic, taps, slot) else (1,):
-                            yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot, depths)
+                        yield "few_taps", few_taps_defines(axes, dtype, arithmetic, taps, wide, pitch, slot)
 
 
 def _slots(axes: int, dtype: str, arithmetic: str, taps: int, wide: bool, pitch: int) -> tuple[Slot, ...]:

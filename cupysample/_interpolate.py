@@ -47,9 +47,9 @@ def _prepare(call: Call, x: Any, out: Any) -> Run:
 
 def _empty(call: Call, x: Any, out: Any) -> Any:
     """An output without elements."""
-    if call.output is None:
+    allocate = call.allocator(x)
+    if allocate is None:
         return out
-    allocate = call.library.allocator(x, call.output)
     if call.source.device is None:
         return allocate()
     from cupysample import _kernels

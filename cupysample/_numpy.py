@@ -38,7 +38,7 @@ def prepared(call: Call, x: Any, out: Any) -> Run:
     key = call, host(x).dtype.isnative, out is None or host(out).dtype.isnative
     found = _programs.get(key)
     if found is None:
-        allocate = None if call.output is None else call.library.allocator(x, call.output)
+        allocate = call.allocator(x)
         if allocate is not None:
             allocate()  # a program of more than memory holds takes long to prepare
         program = prepare(call.plan, call.source, call.out, *key[1:])

@@ -534,7 +534,7 @@ struct Elements {
             for (int d = 0; d < TAPS_D; ++d) column[d] = filtered[d][c];
 #pragma unroll
             for (int d = 0; d < HELD; ++d)
-                sums[d][c] = HELD < TAPS_D || CS_DEPTHS > 1 ? sum_of(column, windows_d[d % CS_DEPTHS], 0) : column[d];
+                sums[d][c] = TAPS_D > 1 && HELD == CS_DEPTHS ? sum_of(column, windows_d[d % CS_DEPTHS], 0) : column[d];
         }
     }
 

@@ -180,6 +180,9 @@ def test_inputs_are_never_written(mode: str, dimensions: int) -> None:
         for size in (shape[2:], (9, 3, 8)[:dimensions]):
             y = interpolate(x, size, **options(mode))
             assert_same(y, interpolate(x.copy(), size, **options(mode)), x, size, **options(mode))
+            start = (x.ctypes.data - memory.ctypes.data) // 4
+            twin = as_strided(memory.copy()[start:], shape, x.strides)
+            np.testing.assert_array_equal(y, interpolate(twin, size, **options(mode)))
             t = torch.as_strided(torch.from_numpy(memory), shape, [s // 4 for s in x.strides], 7 if x is sliced else 0)
             interpolate(t, size, **options(mode))
             assert memory.tobytes() == before
