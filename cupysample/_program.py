@@ -172,15 +172,22 @@ class Program:
         """Make some tiles."""
         tile, scratch = Tile(), _take(self.scratch)
         tile.memories = source, out, scratch
+        forks, me = _threads.forks, threading.get_ident()
         with np.errstate(all="ignore"):
             for cut in cuts:
-                pixels, outputs, tile.offsets, steps = cut
-                tile.source, tile.out = source[pixels], out[outputs]
-                if not steps:
-                    self._exactly(source, out, outputs)
-                elif any(step(tile) is False for step in steps):
-                    for part in self._parts(outputs):
-                        self._exactly(source, out, part)
+                if forks.coming:
+                    forks.stand_aside()
+                forks.at_work.append(me)
+                try:
+                    pixels, outputs, tile.offsets, steps = cut
+                    tile.source, tile.out = source[pixels], out[outputs]
+                    if not steps:
+                        self._exactly(source, out, outputs)
+                    elif any(step(tile) is False for step in steps):
+                        for part in self._parts(outputs):
+                            self._exactly(source, out, part)
+                finally:
+                    forks.at_work.remove(me)
         _give_back(scratch)
 
     def _exactly(self, source: NDArray[Any], out: NDArray[Any], outputs: tuple[slice, ...]) -> None:

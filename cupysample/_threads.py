@@ -13,7 +13,9 @@ import ctypes
 import operator
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -261,10 +263,56 @@ def _answer(calls: SimpleQueue[_Job | None]) -> None:
 
 _pool = _Pool()
 atexit.register(_pool.end)  # no thread may be inside of NumPy while the interpreter is taken apart
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.forget)
 
 
 def deal(work: Callable[[Iterator[Any]], None], pieces: Iterable[Any], threads: int) -> None:
     """Call ``work`` in as many threads, each with an iterator of which every piece comes out once, in one of them."""
     _Job(work, pieces).run(threads - 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Forks
+
+
+class _Forks:
+    """Who is inside of NumPy, for whom a fork waits: a lock of BLAS that one of them held nobody in the child would release."""
+
+    PATIENCE = 5.0
+    """Seconds that it waits, at most."""
+
+    def __init__(self) -> None:
+        self.at_work: list[int] = []
+        """Threads at a tile; as often as they are, for a signal's handler or a finalizer may resample too."""
+        self.coming = False
+        self._turnstile = threading.RLock()
+
+    def stand_aside(self) -> None:
+        """Wait until the fork that is coming is over; who forks passes."""
+        with self._turnstile:
+            pass
+
+    def before(self) -> None:
+        """Let nobody begin, and wait until the others have ended."""
+        self._turnstile.acquire(timeout=self.PATIENCE)
+        self.coming = True
+        me, end = threading.get_ident(), time.monotonic() + self.PATIENCE
+        while any(thread != me for thread in self.at_work) and time.monotonic() < end:
+            time.sleep(5e-5)
+
+    def after(self) -> None:
+        """Let them go on."""
+        self.coming = False
+        with suppress(RuntimeError):  # another fork, which took too long, still holds it
+            self._turnstile.release()
+
+    def after_in_child(self) -> None:
+        """Of the threads, there is this one alone."""
+        me = threading.get_ident()
+        self.at_work[:] = [thread for thread in self.at_work if thread == me]
+        self.after()
+        _pool.forget()
+
+
+forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=forks.before, after_in_parent=forks.after, after_in_child=forks.after_in_child)

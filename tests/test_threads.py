@@ -220,6 +220,48 @@ busy.join()
     assert in_a_process(program).split() == ["0"] * 5
 
 
+@pytest.mark.parametrize(("patience", "takes", "ended"), [(60, 0.5, 1), (0.1, 60, 0)])
+def test_a_fork_waits_for_the_tiles_of_other_threads(patience: float, takes: float, ended: int) -> None:
+    """Else it might copy a lock of BLAS that is taken; not for ever; not for its own thread, of which a handler may fork."""
+    program = f"""
+import os, threading, time
+import numpy as np
+from cupysample import _program, _threads
+import cupysample
+_threads.forks.PATIENCE = {patience}
+begun, went_on, ended = threading.Event(), threading.Event(), []
+exactly = _program.Program._exactly
+
+def slow(*arguments):
+    begun.set()
+    went_on.wait({takes})
+    ended.append(1)
+    exactly(*arguments)
+
+def forked():
+    child = os.fork()
+    if not child:
+        _program.Program._exactly = exactly
+        x = np.ones((1, 1, 4, 4), np.int16)
+        os._exit(len(ended) if (cupysample.interpolate(x, scale_factor=2, mode="bilinear") == 1).all() else 9)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+_program.Program._exactly = slow
+run = lambda: cupysample.interpolate(np.zeros((1, 1, 4, 4), np.int16), scale_factor=2, mode="bilinear")
+busy = threading.Thread(target=run)
+busy.start()
+begun.wait()
+print(forked())
+went_on.set()
+busy.join()
+ended.clear()
+_program.Program._exactly = lambda *arguments: print(forked())
+run()
+print(_threads.forks.at_work, _threads.forks.coming)
+"""
+    assert in_a_process(program).split() == [str(ended), "0", "[]", "False"]
+
+
 def test_nested_and_concurrent_calls() -> None:
     """From threads of a pool, more of them than helpers: each ends, and is right."""
     cupysample.set_num_threads(3)
