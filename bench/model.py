@@ -72,7 +72,7 @@ def predict(workload: Workload) -> Prediction | None:
         workload,
         made.kernel,
         code.registers,
-        resident(code, made.block[0]),
+        resident(code, math.prod(made.block)),
         instructions,
         workload.minimum_bytes / COPY * issue / outputs,
         time_us,

@@ -56,6 +56,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"RUN_THREADS": (64, 256)},
     {"RATIOS": ((), ((2, 1), (4, 1)))},
     {"TWO_DEPTHS": ((),)},
+    {"LAYERS": ((1,), (2, 1))},
     {"ALONE": (0.1, 1.0)},
     {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
     {"STREAMED_BYTES": (1 << 20, 1 << 40)},

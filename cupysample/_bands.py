@@ -6,9 +6,20 @@ import itertools
 from collections.abc import Iterator
 
 from cupysample._kernels import Defines
-from cupysample._made import COMPUTING, Made, Share, basic_defines, best_runs, between, bounded_grid, bytes_of
+from cupysample._made import (
+    COMPUTING,
+    WARP,
+    Made,
+    Share,
+    basic_defines,
+    best_runs,
+    between,
+    bounded_grid,
+    bytes_of,
+    layers_of,
+)
 from cupysample._plan import DTYPES, Plan
-from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows
+from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows, phase_of
 from cupysample._taps import Axis
 from cupysample._tuning import (
     ALONE,
@@ -24,6 +35,7 @@ from cupysample._tuning import (
     BAND_TALL,
     BAND_THREADS,
     FILLING_BLOCKS,
+    LAYERS,
     RESIDENT_BANDS,
     RESIDENT_BYTES,
     RESIDENT_THREADS,
@@ -41,7 +53,6 @@ SEPARABLE = ("float", "mean")
 """Arithmetics whose axes may be summed in any order."""
 IN_ORDER = 2
 """Of ``CS_PACKED``: and bytes lie in a window as they do in memory."""
-WARP = 32
 
 
 def band(plan: Plan, view: View) -> Made | None:
@@ -105,7 +116,8 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
         return None
     row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
-    threads = next((t for t in WALKED_THREADS if row <= 1.5 * t * WALKED_COLUMNS), WALKED_THREADS[-1])
+    shapes = WALKED_THREADS[len(plan.axes)]
+    threads = next((t for t in shapes if row <= 1.5 * t * WALKED_COLUMNS), shapes[-1])
     window = threads * WALKED_COLUMNS
     channels = _channels(view, BAND_CHANNELS)
     while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
@@ -123,11 +135,21 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     across = planes * -(-axis.n_out // pixels) * -(-inner.extent // channels)
     if max(across, rows, depths) >= indices():
         return None
-    runs = _walked_runs(plan, across * depths, RESIDENT_WALKS[held] // threads, WALKED_ALONE)
-    defines = band_walk_defines(len(plan.axes), view.dtype, threads, held)
-    grid, share = bounded_grid(across, runs, depths), Share(True, pixels=pixels, channels=channels)
+    layers = layers_of(depths, _most_layers(threads))
+    deep, all_threads = -(-depths // layers), threads * layers
+    runs = _walked_runs(plan, across * deep, RESIDENT_WALKS[held] // all_threads, WALKED_ALONE)
+    defines = band_walk_defines(len(plan.axes), view.dtype, threads, held, layers)
+    grid, share = (
+        bounded_grid(across, runs, deep),
+        Share(True, pixels=pixels, channels=channels, phase=phase_of(height.taps())),
+    )
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
-    return Made("band_walk", defines, grid, threads, share, tables)
+    return Made("band_walk", defines, grid, all_threads, share, tables, layers)
+
+
+def _most_layers(threads: int) -> int:
+    """Depths that a block of band_walk.cu has side by side, at most."""
+    return WALKED_THREADS[2][-1] // threads
 
 
 def _walked_runs(plan: Plan, across: int, resident: int, alone: float) -> int:
@@ -249,8 +271,8 @@ def band_bytes_defines(threads: int, columns: int, elements: int, order: int) ->
     return tuple((same | {"CS_ELEMENTS": str(elements), "CS_PACKED": str(order)}).items())
 
 
-def band_walk_defines(axes: int, dtype: str, threads: int, held: int) -> Defines:
-    """The defines of an instance of kernels/band_walk.cu, which holds the sums of so many rows."""
+def band_walk_defines(axes: int, dtype: str, threads: int, held: int, layers: int) -> Defines:
+    """The defines of an instance of kernels/band_walk.cu: threads of a tile, rows whose sums they hold, depths side by side."""
     return (
         *basic_defines(axes, dtype, "float", "int", 0),
         ("CS_THREADS", str(threads)),
@@ -258,6 +280,7 @@ def band_walk_defines(axes: int, dtype: str, threads: int, held: int) -> Defines
         ("CS_VECTOR", str(VECTOR_BYTES // bytes_of(dtype))),
         ("CS_ROWS", str(held)),
         ("CS_PACKED", "1"),
+        ("CS_LAYERS", str(layers)),
     )
 
 
@@ -272,5 +295,7 @@ def instances() -> Iterator[tuple[str, Defines]]:
             for order in (0, 1, IN_ORDER):
                 yield "band_bytes", band_bytes_defines(threads, columns, elements, order)
     for axes, dtypes in WALKED_ROWS.items():
-        for dtype, threads, held in itertools.product(dtypes, WALKED_THREADS, WALKED_HELD[axes]):
-            yield "band_walk", band_walk_defines(axes, dtype, threads, held)
+        for dtype, threads, held in itertools.product(dtypes, WALKED_THREADS[axes], WALKED_HELD[axes]):
+            for layers in LAYERS:
+                if layers == 1 or (axes > 2 and layers <= _most_layers(threads)):
+                    yield "band_walk", band_walk_defines(axes, dtype, threads, held, layers)

@@ -10,7 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from cupysample._kernels import Defines
-from cupysample._made import COMPUTING, Made, Share, basic_defines, best_runs, between, bounded_grid, bytes_of
+from cupysample._made import (
+    COMPUTING,
+    WARP,
+    Made,
+    Share,
+    basic_defines,
+    best_runs,
+    between,
+    bounded_grid,
+    bytes_of,
+    layers_of,
+)
 from cupysample._plan import DTYPES, Plan
 from cupysample._tables import ALIKE, PAIRED, alike
 from cupysample._taps import Axis
@@ -60,12 +71,14 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
         return None
-    blocks = -(-across // RUN_THREADS)
+    layers = layers_of(depths, RUN_THREADS // WARP) if slot.units else 1
+    blocks = -(-across // (RUN_THREADS // layers))
     longest = RUN_ROWS["wide" if wide else "copied" if slot.units else "gathered"][len(plan.axes)][taps]
     if slot.units:
         of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
         resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.windows else of_sums)
-        runs, run_depths = best_runs(blocks * depths, resident, rows, longest, RUN_START[taps], ALONE), 1
+        across_all = blocks * -(-depths // layers)
+        runs, run_depths = best_runs(across_all, resident, rows, longest, RUN_START[taps], ALONE), layers
     else:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = between(waves, 1, min(rows, longest))
@@ -78,6 +91,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         RUN_THREADS,
         Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
         (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
+        layers,
     )
 
 

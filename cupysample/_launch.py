@@ -52,7 +52,7 @@ _AXIS = np.dtype(
         ("bits", "i4"),
     ]
 )
-_SHARE = np.dtype([(name, "i8") for name in ("packed", "streamed", "pixels", "channels", "rows", "splits")])
+_SHARE = np.dtype([(name, "i8") for name in ("packed", "streamed", "pixels", "channels", "rows", "splits", "phase")])
 
 
 @cache
@@ -108,7 +108,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
         entry["align_corners"] = axis.align_corners
         entry["wide"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
-    return Launch(made.kernel, made.defines, made.grid, (made.threads, 1, 1), 0, geometry)
+    return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), 0, geometry)
 
 
 def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
@@ -121,7 +121,7 @@ def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
         return made
     tiles = -(-view.axes[-1].extent // separate.share.pixels) * -(-view.inner.extent // separate.share.channels)
-    columns = separate.threads // separate.share.splits * int(dict(separate.defines)["CS_COLUMNS"])
+    columns = separate.threads // separate.layers // separate.share.splits * int(dict(separate.defines)["CS_COLUMNS"])
     return separate if plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * tiles * columns else made
 
 

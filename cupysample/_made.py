@@ -9,10 +9,12 @@ import numpy as np
 from cupysample._kernels import Defines
 from cupysample._plan import DTYPES
 from cupysample._tables import PLAIN
-from cupysample._tuning import BLOCK, MAX_BLOCKS, MULTIPROCESSORS
+from cupysample._tuning import BLOCK, IDLE_LAYERS, LAYERS, MAX_BLOCKS, MULTIPROCESSORS
 from cupysample._view import REALS
 
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
+WARP = 32
+"""Threads of one."""
 COMPUTING = (
     *((dtype, row.arithmetic) for dtype, row in DTYPES.items() if dtype not in REALS and row.arithmetic != "copy"),
     ("uint8", "mean"),
@@ -29,10 +31,15 @@ class Share(NamedTuple):
     channels: int = 1
     rows: int = 1
     splits: int = 1
+    phase: int = 0
 
 
 class Made(NamedTuple):
-    """A launch but for the numbers of the view; ``tables``: the kind of each axis, as of ``table_arrays``."""
+    """A launch but for the numbers of the view.
+
+    tables:  the kind of each axis, as of ``table_arrays``.
+    layers:  depths that a block has side by side, each for as many of its threads.
+    """
 
     kernel: str
     defines: Defines
@@ -40,6 +47,7 @@ class Made(NamedTuple):
     threads: int = BLOCK
     share: Share = Share()
     tables: tuple[int, ...] = (PLAIN, PLAIN, PLAIN)
+    layers: int = 1
 
 
 def basic_defines(axes: int, dtype: str, arithmetic: str, index: str, computed: int) -> Defines:
@@ -68,6 +76,11 @@ def bytes_of(dtype: str) -> int:
     if dtype.startswith("bits"):
         return int(dtype.removeprefix("bits")) // 8
     return {"bfloat16": 2}.get(dtype) or np.dtype(dtype).itemsize
+
+
+def layers_of(depths: int, most: int) -> int:
+    """How many of them a block has side by side, at most so many: few are nobody's."""
+    return next(n for n in LAYERS if n <= most and -(-depths // n) * n <= (1 + IDLE_LAYERS) * depths)
 
 
 def best_runs(blocks: int, resident: int, rows: int, longest: int, start: int, alone: float) -> int:

@@ -31,14 +31,24 @@ def begun_rows(axis: Axis) -> int:
     taps = axis.taps()
     if not taps.count.all():
         return 0
-    begin, _, first = _begun(taps)
-    rows = 1 + int((np.arange(axis.n_out) - first[begin]).max())
+    rows = _begun_rows(taps, phase_of(taps))
     return rows if axis.n_in * rows * 8 <= TABLE_BYTES else 0
 
 
-def _begun(taps: Taps) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _begun_rows(taps: Taps, phase: int) -> int:
+    begin, _, first = _begun(taps, phase)
+    return 1 + int((np.arange(len(begin)) - first[begin]).max())
+
+
+def phase_of(taps: Taps) -> int:
+    """Source rows that the first step lacks, so that fewest rows of out have begun: 1 where pairs begin with odd ones."""
+    return min((0, 1), key=lambda phase: _begun_rows(taps, phase)) if _step(taps) == 2 else 0
+
+
+def _begun(taps: Taps, phase: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The steps in which each row of the matrix begins and ends; the first row that ends in each step, or behind it."""
-    begin, end = taps.left // _step(taps), (taps.left + taps.count - 1) // _step(taps)
+    left = taps.left + phase
+    begin, end = left // _step(taps), (left + taps.count - 1) // _step(taps)
     return begin, end, np.searchsorted(end, np.arange(int(end[-1]) + 2))
 
 
@@ -85,12 +95,16 @@ def _begun_table(taps: Taps, weight: NDArray[Any], held: int) -> tuple[NDArray[A
     """By steps of some source rows: the first row of out that ends; those in which each begins and behind which it ends; weights.
 
     Of fixed point [steps][held][step], from the first row that has not ended; of floats [steps][step][held], of row i in place
-    i % held, 16 bytes or a multiple of it, NaN outside of a window.
+    i % held, 16 bytes or a multiple of it, NaN outside of a window. A first step that lacks one has the other in its place.
     """
-    step, (begin, end, first) = _step(taps), _begun(taps)
+    step, phase = _step(taps), phase_of(taps)
+    begin, end, first = _begun(taps, phase)
     rows = first[:-1, None] + np.arange(held)
     known = np.minimum(rows, len(begin) - 1)
-    k = step * np.arange(len(rows))[:, None, None] + np.arange(step) - taps.left[known][..., None]
+    source = step * np.arange(len(rows))[:, None] + np.arange(step) - phase
+    if phase:
+        source[0] = 0, -1
+    k = source[:, None] - taps.left[known][..., None]
     inside = (rows < len(begin))[..., None] & (k >= 0) & (k < taps.count[known][..., None])
     found = weight[known[..., None], np.where(inside, k, 0)]
     steps = np.stack((begin, end + 1)).astype(np.int32)

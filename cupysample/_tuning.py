@@ -280,11 +280,20 @@ uint8 162 137, float16 259 253, float32 495 491; volume float32 259 249, float16
 32.0 28.7; features-nearest uint8 128 122; decoder float16 33.0 30.3.
 """
 
+LAYERS, IDLE_LAYERS = (4, 2, 1), 0.125
+"""kernels/few_taps.cu, rows that are copied ahead in 3-D, and kernels/band_walk.cu: depths, or pairs of them, that the threads of a
+block have side by side, and the share that may be nobody's.
+
+Counted, sectors of a block over the minimum, 1, 2 and 4 side by side: trilinear 2x float16 1.12, 1.06, 1.06; nearest 2x float16
+1.11, 1.00, 1.00; trilinear antialias 1/8 float32 1.87, 1.37, 1.12; gradient of trilinear 2x float16, of rows that fill 64 threads,
+1.83, 1.39. Not yet measured; 1 were, and where they are one after the other as well: RUN_DEPTHS.
+"""
+
 TWO_DEPTHS = (2,)
 """kernels/few_taps.cu: taps of floats in 3-D of which two depths of out are made at once, where rows are doubled and these depths
 have the same window.
 
-Counted for sm_90, one and two: instructions an output, volume float32 20.8, 15.7, float16 15.7, 12.8; threads of a multiprocessor
+Counted for sm_90, one and two: instructions an output, volume float32 20.7, 14.8, float16 15.0, 12.0; threads of a multiprocessor
 768, 640 and 512, 512; rows read from shared memory, and of the source through L2, are half as many. Not yet measured; one at a
 time, H100, 2026-11-27: 83 and 78 % of a copy.
 """
@@ -382,24 +391,25 @@ Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo fl
 """
 
 WALKED_ROWS = {2: {"float16": 3, "bfloat16": 3, "float32": 5}, 3: dict.fromkeys(("float16", "bfloat16", "float32"), 3)}
-WALKED_HELD = {2: (3, 5, 7), 3: (3,)}
-WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = (32, 64, 128), 8, 32, 0.6
+WALKED_HELD = {2: (3, 4, 5, 6, 7), 3: (2, 3)}
+WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = {2: (32, 64, 128), 3: (32, 64)}, 8, 32, 0.6
 """kernels/band_walk.cu: rows of a window of H, at least, by axes and dtype, that go to it from band.cu; rows whose sums a thread
 holds; threads of a block, by the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
 windows, at least; and what ``ALONE`` is of its blocks, a guess until it is measured.
 
-Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; in 3-D 3, more spill.
-Counted for sm_90, instructions an output by band.cu and so; of 96 registers, lanczos 128:
+Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; by whole ones at best one fewer;
+in 3-D 3, more spill. Counted for sm_90, instructions an output by band.cu and so; of 96 registers, 6 rows and more 128:
 
-    lanczos float32          192   104     photo-quarter float32    436   235     gradient of volume float32   374   130
-            float16          128   104                   float16    450   246                        float16   396   137
-    lanczos-quarter float32  525   291     thumbnail float32       5318  2177
+    lanczos float32          192    97     photo-quarter float32    436   208     gradient of volume float32   374   100
+            float16          128    95                   float16    450   214                        float16   396   113
+    lanczos-quarter float32  525   266     thumbnail float32       5318  2150
 
 Not yet measured; band.cu was, H100, 2026-11-27, the share of a copy: lanczos 72 %, 43 %, lanczos-quarter 65 %, photo-quarter 77 %,
 66 %, thumbnail 69 %, gradient of volume 64 %, 35 %. float32 of at most 4 rows stays with what takes 89 to 93 %.
 
 Counted for lanczos float16 in versions before: 4 rows and 8 filtered at once along W 127, 111; one source row at a time instead
-of two, and sums moved up when a row ends, 125. Which rows are inside as bits of a word instead of NaN: as many instructions.
+of two, and sums moved up when a row ends, 125. Which rows are inside as bits of a word instead of NaN: as many instructions. With one row more than
+whole factors need, and the sums of two rows for four at once: 104.
 """
 
 BAND_CHANNELS = 64
@@ -409,7 +419,7 @@ FILLING_BLOCKS = 132 * 8
 """Blocks that fill a large GPU (H100)."""
 
 RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, (132 * 768, 132 * 640)
-RESIDENT_WALKS = {3: 132 * 640, 5: 132 * 640, 7: 132 * 512}
+RESIDENT_WALKS = {**dict.fromkeys((2, 3, 4, 5), 132 * 640), **dict.fromkeys((6, 7), 132 * 512)}
 """Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
 thread: 79 and 96 registers where bytes lie in order; and of kernels/band_walk.cu, by the rows whose sums it holds."""
 

@@ -5,6 +5,12 @@
 constexpr int V = CS_COLUMNS, ROWS = CS_ROWS, COLUMNS = CS_THREADS * V;
 constexpr int NEIGHBOURS = CS_VECTOR, VECTORS = V / NEIGHBOURS;
 
+// Depths that a block has side by side, each for its threads of one place in z.
+#ifndef CS_LAYERS
+#define CS_LAYERS 1
+#endif
+constexpr int LAYERS = CS_LAYERS;
+
 constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
 
 __device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
@@ -57,7 +63,7 @@ struct alignas(16) Rows {
 struct Walk {
     Batch rows, planes;
     Index begin, past;  // rows
-    Run depths;
+    Run depths;             // by LAYERS
     unsigned tiles, total;  // of a row, and of all
 
     __device__ static Batch rows_of(const Geometry& g) {
@@ -73,7 +79,7 @@ struct Walk {
     __device__ explicit Walk(const Geometry& g)
         : rows(rows_of(g)),
           planes(planes_of(g)),
-          depths(CS_AXES > 2 ? Index(g.axis[0].n_out) : 1, gridDim.z, blockIdx.z),
+          depths(CS_AXES > 2 ? (Index(g.axis[0].n_out) - 1) / LAYERS + 1 : 1, gridDim.z, blockIdx.z),
           tiles(unsigned((g.axis[CS_AXES - 1].n_out - 1) / g.pixels + 1) * unsigned((g.inner.extent - 1) / g.channels + 1)),
           total(tiles * unsigned(planes.extent) * unsigned(g.outer[0].extent)) {
         const Run groups((Index(rows.extent) - 1) / Index(g.rows) + 1, gridDim.y, blockIdx.y);

@@ -5,23 +5,30 @@
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it, D the first of three
 // TABLES    of D and W as resample.cu. Of H by pairs of source rows: left[pairs + 1], the first row of out that ends in the pair
 //           or behind it; count[2][n_out], the pairs in which a row of out begins and behind which it ends; weight
-//           Begun[pairs], of row i of out in place i % CS_ROWS, NaN outside of its window
-// THREADS   a block has a tile of a row of out, as in band.cu, and walks down a run of rows. For a pair of source rows
+//           Begun[pairs], of row i of out in place i % CS_ROWS, NaN outside of its window. Where `phase` is 1, the first pair is
+//           row 0 alone, in its first place, and the others begin with odd rows: then fewer rows of out have begun at a time
+// THREADS   a block has a tile of a row of out, as in band.cu, in 3-D in CS_LAYERS depths side by side, for each of which it has
+//           CS_THREADS; and walks down a run of rows. For a pair of source rows
 //           1 a thread adds its columns, in every depth of the window, to the sums of CS_ROWS rows of out. They were copied
 //             ahead to slots of its own
 //           2 the sums of a row that ends go to shared memory
 //           3 once AT_ONCE rows have, or the run ends, a thread filters some elements of the tile along W, for these rows at once
-// TRAFFIC   reads |source| once, twice what two runs have in their windows, and in 3-D a plane for each depth that needs it;
+// TRAFFIC   reads |source| once, twice what two runs have in their windows, and in 3-D a plane for each block that needs it;
 //           writes |out|; the sums never leave the block
 // CONTRACT  band.cu's, packed; CS_AXES is 2 or 3; every row of H has taps, and none begins before the CS_ROWS-th before it has
-//           ended; the window of a tile fits CS_THREADS CS_COLUMNS elements
-// LAUNCH    x: planes times tiles of a row, grid-stride; y and z split H and D into runs; any grid
+//           ended; the window of a tile fits CS_THREADS CS_COLUMNS elements; blockDim.z is CS_LAYERS
+// LAUNCH    x: planes times tiles of a row, grid-stride; y and z split H and layers of D into runs; any grid
 // VERSIONS  instructions an output at lanczos 1/2, bicubic antialias 1/4 of float32, and of float16, sm_90 by NVRTC 12.9; not yet
 //           measured on a device
 //           0 band.cu, whose groups of 4 rows are blocks of their own, 192, 436 and 128, 450, and read 2.25, 1.75 |source|
 //           1 walking down: 117, 261 and 115, 264
 //           2 whether rows are left to be copied is asked once a pair; the sums of two rows that have ended are read at once; more
 //             registers where 7 rows are held: 104, 235 and 104, 246
+//           3 depths side by side: sectors of a block at trilinear antialias 1/8 1.87 -> 1.12 of the minimum, gradient of
+//             trilinear 2x 1.83 -> 1.39
+//           4 pairs begin where fewer rows of out are in both: 6 for 7 of lanczos 1/2, 4 for 5 of bicubic antialias 1/4, 2 for 3 of
+//             the gradient of trilinear 2x: 97, 208 and 98, 216
+//           5 of 8 rows that have ended four at a time are read at once: 95, 214 of float16
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -41,11 +48,13 @@ constexpr int AT_ONCE = 4, RESIDENT = 512;
 constexpr int AT_ONCE = sizeof(Element) == 2 ? 8 : 6, RESIDENT = ROWS > 5 ? 512 : 640;
 #endif
 
-// The sums of a column for two rows that have ended, read at once.
-struct alignas(2 * sizeof(Sum)) Two {
-    Sum of[2];
+// The sums of a column for some rows that have ended, read at once.
+constexpr int TOGETHER = AT_ONCE % 4 ? 2 : 4;
+struct alignas(TOGETHER * sizeof(Sum)) Ended {
+    Sum of[TOGETHER];
 };
-constexpr int LINE = 128 / sizeof(Two), PLACES = COLUMNS + COLUMNS / LINE;
+constexpr int LINE = 128 / sizeof(Ended), PLACES = COLUMNS + COLUMNS / LINE;
+static_assert(LINE % NEIGHBOURS == 0, "a vector of columns lies in a line");
 
 // Pairs of rows, each in all of its depths.
 struct Cursor {
@@ -54,6 +63,7 @@ struct Cursor {
     const Element* at;
     long long stride, deeper;  // bytes to the next row, and to the same one in the next depth
     Index rows, depths, deep;  // rows that are left; depths, and those passed
+    Index lacks;               // rows of this pair that are not there, before the one that is
 
     __device__ bool has(int j) const { return rows > j; }
     __device__ const Element* row(int j) const { return moved(at, j * stride); }
@@ -62,7 +72,8 @@ struct Cursor {
             at = moved(at, deeper);
             return;
         }
-        at = moved(at, PAIR * stride - (CS_AXES > 2 ? (depths - 1) * deeper : 0));
+        at = moved(at, (lacks ? stride : PAIR * stride) - (CS_AXES > 2 ? (depths - 1) * deeper : 0));
+        lacks = 0;
         rows -= PAIR;
         deep = 0;
     }
@@ -70,7 +81,7 @@ struct Cursor {
 
 struct Shared {
     Neighbours ahead[STAGES][PAIR][VECTORS][CS_THREADS];
-    Two ended[AT_ONCE / 2][PLACES];
+    Ended ended[AT_ONCE / TOGETHER][PLACES];
 };
 
 // Weights of a pair of source rows for those of out.
@@ -87,7 +98,7 @@ struct Begun {
 
 // The sums of a row that has ended go to shared memory, and begin anew. Which row is found by halving: registers have no index.
 template <int First, int Past>
-__device__ inline void put_away(Sum (&sums)[ROWS][V], Index slot, Two* to, Index which) {
+__device__ inline void put_away(Sum (&sums)[ROWS][V], Index slot, Ended* to, Index which) {
     if constexpr (Past - First > 1) {
         constexpr int MIDDLE = (First + Past) / 2;
         if (slot < MIDDLE)
@@ -120,10 +131,10 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
             const Weight weight = *w;
             const Index tap = place<LINE>(at);
 #pragma unroll
-            for (int a = 0; a < AT_ONCE; a += 2) {
-                const Two two = shared.ended[a / 2][tap];
-                sums[a] = accumulate(weight, two.of[0], sums[a]);
-                sums[a + 1] = accumulate(weight, two.of[1], sums[a + 1]);
+            for (int a = 0; a < AT_ONCE; a += TOGETHER) {
+                const Ended column = shared.ended[a / TOGETHER][tap];
+#pragma unroll
+                for (int b = 0; b < TOGETHER; ++b) sums[a + b] = accumulate(weight, column.of[b], sums[a + b]);
             }
         }
         Element* here = moved(to, bytes(p * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
@@ -133,26 +144,32 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
     }
 }
 
-extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
+extern "C" __global__ void __launch_bounds__(CS_THREADS * LAYERS, RESIDENT / (CS_THREADS * LAYERS))
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
-    __shared__ Shared shared;
+    __shared__ Shared of_layers[LAYERS];
+    const Index layer = LAYERS > 1 ? Index(threadIdx.z) : 0;
+    Shared& shared = of_layers[layer];
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES - 2], &axis_d = g.axis[0];
     const Walk walk(g);
     if (walk.begin >= walk.past) return;
     const Index from = axis_h.count[walk.begin], past = axis_h.count[Index(axis_h.n_out) + walk.past - 1];
-    const Index rows = at_most(PAIR * past, Index(axis_h.n_in)) - PAIR * from;
-    const long long stride = bytes(walk.rows.source_stride);
+    const Index phase = Index(g.phase), lacks = from == 0 ? phase : 0;  // the first pair
+    const Index rows = at_most(PAIR * past, Index(axis_h.n_in) + phase) - PAIR * from;
+    const long long stride = bytes(walk.rows.source_stride), begins = (PAIR * from - phase + lacks) * stride;
     const Begun* const weights = (const Begun*)axis_h.weight;
-    Two* const column = shared.ended[0] + place<LINE>(Index(threadIdx.x) * NEIGHBOURS);
+    Ended* const column = shared.ended[0] + place<LINE>(Index(threadIdx.x) * NEIGHBOURS);
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
         const Tile tile(g, axis, walk, t);
         const Columns mine(g, axis, tile, Index(threadIdx.x), CS_THREADS, 0);
-        for (Index z = walk.depths.begin; z < walk.depths.end; ++z) {
-            const Index d_begin = CS_AXES > 2 ? axis_d.left[z] : 0, depths = CS_AXES > 2 ? axis_d.count[z] : 1;
-            const Element* row = moved(source + tile.source, PAIR * from * stride + mine.from);
+        for (Index group = walk.depths.begin; group < walk.depths.end; ++group) {
+            const Index z = group * LAYERS + layer;
+            const bool exists = LAYERS == 1 || z < Index(axis_d.n_out);
+            const Index d_begin = CS_AXES > 2 && exists ? axis_d.left[z] : 0;
+            const Index depths = CS_AXES == 2 ? 1 : exists ? axis_d.count[z] : 0;
+            const Element* row = moved(source + tile.source, begins + mine.from);
             if (CS_AXES > 2) row += d_begin * axis_d.source_stride;
-            const Cursor cursor = {row, stride, bytes(axis_d.source_stride), depths > 0 ? rows : 0, depths, 0};
+            const Cursor cursor = {row, stride, bytes(axis_d.source_stride), depths > 0 ? rows : 0, depths, 0, lacks};
             Ahead<STAGES, Cursor> ahead(cursor, &shared.ahead[0][0][0][threadIdx.x]);
             ahead.start(mine);
             Sum sums[ROWS][V] = {};
@@ -174,12 +191,12 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     }
 #pragma unroll 1
                 for (; first < next; ++first) {
-                    put_away<0, ROWS>(sums, slot, column + held / 2 * PLACES, held % 2);
+                    put_away<0, ROWS>(sums, slot, column + held / TOGETHER * PLACES, held % TOGETHER);
                     slot = slot + 1 < ROWS ? slot + 1 : 0;
                     if (first < walk.begin || first >= walk.past) continue;  // another run's
                     if (++held < AT_ONCE && first + 1 < walk.past) continue;
                     __syncthreads();
-                    filter(g, tile, shared, held, to);
+                    if (exists) filter(g, tile, shared, held, to);
                     to = moved(to, bytes(held * walk.rows.out_stride));
                     held = 0;
                     __syncthreads();  // nobody reads the sums any more

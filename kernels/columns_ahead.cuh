@@ -29,7 +29,7 @@ struct Ahead {
     __device__ void copy(const Columns& mine, const Element* row, int j) {
 #pragma unroll
         for (int c = 0; c < VECTORS; ++c) {
-            copy_ahead<true>(address_of(slot(j, c)), (const Neighbours*)row);
+            copy_ahead<LAYERS == 1>(address_of(slot(j, c)), (const Neighbours*)row);
             row = moved(row, c + 1 < mine.count ? mine.stride : 0);  // beyond the window, the last one again
         }
     }

@@ -18,14 +18,16 @@
 //           of it where that is known when it is compiled; CS_SHRINK: pixels of the source for each CS_GROWTH of out
 //           CS_WINDOWS: so, but its pixels may lie anyhow: it reads the words of each window by themselves, for all channels
 //           CS_DEPTHS 2: so many depths of out, the last of which is even, share their window and are made at once
-// TRAFFIC   reads a source row once a run, window - 1 rows twice; writes |out|; tables once a run, mostly from L1
+//           blockDim.z: depths, or as many at once, that are side by side in a block, whose L1 then has the planes they share
+// TRAFFIC   reads a source row once a run, window - 1 rows twice, and in a block once for all depths side by side; writes |out|;
+//           tables once a run, mostly from L1
 // CONTRACT  resample.cu's; every row has a tap; extents, offsets inside a row in bytes and from row to row of the source fit an
 //           int; elements of a row of out are one stride apart; the source has CS_TAPS pixels along W, or one
 //           packed: rows of out are dense, of a multiple of CS_VECTOR elements and aligned to it
 //           CS_WIDE: so are the `inner` elements of a pixel, in source and out
 //           CS_PITCH: pixels of the source are so many elements apart along W; 0: any number
 //           CS_SLOT: rows of the source are dense, of a multiple of CS_UNIT bytes and aligned to it; the windows of V neighbours
-//           lie in CS_SLOT units; no row lies between two windows. blockDim.x = CS_THREADS
+//           lie in CS_SLOT units; no row lies between two windows; CS_THREADS in a block
 //           CS_WINDOWS: fixed point; `inner` is CS_PITCH, which divides V; CS_SLOT units hold windows with the word behind
 //           CS_GROWTH: divides V CS_SHRINK; `inner` is 1; the window of pixel i lies in CS_TAPS pixels from begin_of(i), the
 //           table's `left`
@@ -56,6 +58,8 @@
 //           9 what is copied ahead is stored as vectors, which is now known when it is compiled: bilinear, bicubic 2x 16.7, 20.0
 //             float32, 11.4, 15.1 float16, 7.4, 11.1 uint8; nearest 17.5, 7.7, 5.1. CS_DEPTHS: _tuning.py, TWO_DEPTHS; not yet
 //             measured
+//           10 depths side by side, and an end of D that has one depth for two makes it twice: volume float32 15.7 -> 14.8, float16
+//             12.8 -> 12.0; sectors of a block at trilinear 2x 1.12 -> 1.06 of the minimum; not yet measured
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
 //           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
 //           gain, for NVRTC has the loop wait for all loads at its end, and spills
@@ -560,7 +564,7 @@ struct Elements {
 #endif
 };
 
-// The depth, or the one nearest to it that there is; alone, it is there.
+// The depth, or the one nearest to it that there is, which is then made twice; alone, it is there.
 __device__ inline Index within(Index depth, Index depths) {
     return CS_DEPTHS == 1 ? depth : depth < 0 ? 0 : depth < depths ? depth : depths - 1;
 }
@@ -633,7 +637,9 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     const int row_stride = int(rows.source_stride) * int(sizeof(Element));
     const Run height(Index(rows.extent), gridDim.y, blockIdx.y);
     const Index depths_out = CS_AXES > 2 ? Index(axis_d.n_out) : 1;
-    const Run depth(depths_out / CS_DEPTHS + CS_DEPTHS / 2, gridDim.z, blockIdx.z);
+    const long long depth_stride = CS_AXES > 2 ? axis_d.out_stride : 0;
+    const unsigned layers = CS_AXES > 2 ? blockDim.z : 1, layer = CS_AXES > 2 ? threadIdx.z : 0;
+    const Run depth(depths_out / CS_DEPTHS + CS_DEPTHS / 2, gridDim.z * layers, blockIdx.z * layers + layer);
     const Index elements = Index(axis.n_out) * Index(g.inner.extent), threads = (elements + V - 1) / V;
     const unsigned all = unsigned(threads) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
     const unsigned total = height.begin < height.end ? all : 0;  // more blocks than runs
@@ -646,12 +652,13 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
         Element* const y = moved(out + p0 * g.outer[0].out_stride + p1 * planes.out_stride, mine.out);
 
         for (Index z = depth.begin; z < depth.end; ++z) {
-            const Index first_depth = z * CS_DEPTHS - CS_DEPTHS / 2;
+            Index deep[CS_DEPTHS];  // of out
             Window<TAPS_D> windows_d[CS_DEPTHS];
 #pragma unroll
-            for (int o = 0; o < CS_DEPTHS; ++o)
-                windows_d[o] = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, within(first_depth + o, depths_out))
-                                           : Window<TAPS_D>::whole(0);
+            for (int o = 0; o < CS_DEPTHS; ++o) {
+                deep[o] = within(z * CS_DEPTHS - CS_DEPTHS / 2 + o, depths_out);
+                windows_d[o] = CS_AXES > 2 ? Window<TAPS_D>::of(axis_d, deep[o]) : Window<TAPS_D>::whole(0);
+            }
             long long depths[TAPS_D];  // bytes
 #pragma unroll
             for (int d = 0; d < TAPS_D; ++d) depths[d] = CS_AXES > 2 ? bytes(windows_d[0].at(d) * axis_d.source_stride) : 0;
@@ -666,12 +673,12 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
             for (int c = 0; c < PIXELS; ++c) pixels[c] = mine.pixels(c);
 #endif
 #if CS_SLOT
-            Unit* const units = slots + threadIdx.x * (ASIDE ? 1 : OF_STAGE / CS_THREADS);
+            Unit* const units = slots + (layer * blockDim.x + threadIdx.x) * (ASIDE ? 1 : OF_STAGE / CS_THREADS);
             Ring ring = {units, address_of(units), first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
             ring.start(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
-            Element* to = moved(y, bytes(height.begin * rows.out_stride + (CS_AXES > 2 ? first_depth * axis_d.out_stride : 0)));
+            Element* to = moved(y, bytes(height.begin * rows.out_stride + deep[0] * depth_stride));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
                 const Index last = window_h.left + window_h.count - 1;
@@ -712,8 +719,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                         sums[c] = mean_of_few(sums[c], pixels[CS_WIDE ? 0 : c] * above);
 #endif
                     }
-                    if (within(first_depth + o, depths_out) == first_depth + o)
-                        mine.store(moved(to, o * bytes(axis_d.out_stride)), sums);
+                    mine.store(moved(to, bytes((deep[o] - deep[0]) * depth_stride)), sums);
                 }
             }
         }

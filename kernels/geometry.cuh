@@ -34,7 +34,7 @@ struct Geometry {
     Axis axis[CS_AXES];
 
     // How threads share the work in few_taps.cu and band.cu.
-    long long packed, streamed, pixels, channels, rows, splits;
+    long long packed, streamed, pixels, channels, rows, splits, phase;
 
     __device__ Index outputs() const {
         Index total = Index(outer[0].extent) * Index(outer[1].extent) * Index(inner.extent);

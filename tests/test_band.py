@@ -126,18 +126,26 @@ def walking() -> Iterator[Call]:
     rng = np.random.default_rng(8)
     for axes, dtypes in _tuning.WALKED_ROWS.items():
         for dtype in dtypes:
-            long = _tuning.WALKED_THREADS[-1] * _tuning.WALKED_COLUMNS
-            widths = [threads * _tuning.WALKED_COLUMNS for threads in _tuning.WALKED_THREADS]
+            widths = [threads * _tuning.WALKED_COLUMNS for threads in _tuning.WALKED_THREADS[axes]]
             for mode in ("bilinear", "bicubic", "lanczos") if axes == 2 else ("trilinear",):
 
                 def call(shape: tuple[int, ...], *size: int, mode: str = mode, dtype: str = dtype) -> Call:
                     return Call(cases.values(rng, shape, dtype), size, "float", mode, walks=True)
 
-                before, smaller = ((), ()) if axes == 2 else ((5,), (3,))
-                for n in (*widths, *(n // 2 + 24 for n in widths), 3 * long + 8):
-                    yield call((1, 2, *before, 47, n), *smaller, 11, n // 5)
-                    if mode == "lanczos":  # W grows
-                        yield call((1, 1, *before, 24, n), *smaller, 15, n + 9)
+                # Factors of which fewer rows have begun at a time; pairs of rows begin with odd ones, but for 1/4 and 1/8.
+                height, new = {"bilinear": (48, 6), "bicubic": (48, 12), "lanczos": (48, 24), "trilinear": (24, 12)}[
+                    mode
+                ]
+                # Depths side by side: 1, 2, and 4 where the block has as many threads.
+                for before, smaller in (((5,), (3,)), ((4,), (2,)), ((6,), (4,))) if axes > 2 else (((), ()),):
+                    for n in (*widths, *(n // 2 + 24 for n in widths), 3 * widths[-1] + 8):
+                        yield call((1, 2, *before, 47, n), *smaller, 11, n // 5)
+                        if n in widths:
+                            yield call((1, 1, *before, height, n), *smaller, new, n // 2)
+                        if mode == "lanczos":  # W grows
+                            yield call((1, 1, 24, n), 15, n + 9)
+                if axes > 2:
+                    yield call((1, 1, 20, 9, 256), 15, 3, 50)  # the last of four is nobody's
                 before, larger = ((), ()) if axes == 2 else ((4,), (9,))
                 for channels in (3, 24, 96):  # some of them as threads have, and parts of them
                     pixels = 640 // channels * 8

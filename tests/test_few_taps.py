@@ -344,6 +344,23 @@ def test_two_depths_at_once_are_those_of_each_alone(kernels: HostKernels, dtype:
             assert launches.run(kernels, x, blocks=blocks, **arguments).tobytes() == alone.tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+def test_depths_side_by_side_are_those_of_blocks_of_their_own(kernels: HostKernels, dtype: str) -> None:
+    """To the bit, also where the last ones are nobody's, one by one and in pairs, in any grid."""
+    sizes = [(3, 6, 2, 4), (7, 14, 2, 4), (8, 17, 2, 2), (9, 15, 4, 4), (4, 6, 2, 2), (5, 5, 1, 1)]
+    for mode, (old, new, layers, pairs) in itertools.product(("nearest", "trilinear"), sizes):
+        x = cases.values(np.random.default_rng(7), (1, 3, old, 5, 32), dtype)
+        arguments: dict[str, Any] = {"size": (new, 9, 64), "mode": mode}
+        plan, out = launches.plan_and_output(x, **arguments)
+        expected = pairs if mode == "trilinear" and dtype != "uint8" else layers
+        assert launches.launch(plan, x, out, launches.Tables()).block == (128 // expected, 1, expected)
+        with pytest.MonkeyPatch.context() as patch:
+            launches.tune(patch, LAYERS=(1,))
+            alone = launches.run(kernels, x, **arguments)
+        for blocks in (0, 1, 2):
+            assert launches.run(kernels, x, blocks=blocks, **arguments).tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

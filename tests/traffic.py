@@ -68,6 +68,7 @@ WORKLOADS = (
     Workload("nearest 2x", "float32", (1, 1, 64, 128), "contiguous", _2X),
     Workload("nearest 2x", "float16", (1, 1, 64, 128), "contiguous", _2X),
     Workload("nearest 2x", "float16", (1, 32, 16, 32), "channels_last", _2X),
+    Workload("nearest 2x", "float16", (1, 1, 16, 32, 128), "contiguous", _2X),
     Workload("bilinear 2x", "float32", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bilinear"}),
     Workload("bilinear 2x", "float16", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bilinear"}),
     Workload("bilinear 2x", "float16", (1, 32, 16, 32), "channels_last", {**_2X, "mode": "bilinear"}),
@@ -86,11 +87,12 @@ WORKLOADS = (
     Workload("bicubic antialias 1/4", "uint8", (1, 3, 128, 1024), "contiguous", {**_QUARTER, "mode": "bicubic"}),
     Workload("bicubic antialias 1/4", "uint8", (1, 3, 128, 640), "channels_last", {**_QUARTER, "mode": "bicubic"}),
     Workload("bicubic antialias 1/4", "int16", (1, 1, 128, 1024), "contiguous", {**_QUARTER, "mode": "bicubic"}),
-    Workload("trilinear antialias 1/8", "float32", (1, 1, 32, 32, 256), "contiguous", {**_EIGHTH, "mode": "trilinear"}),
+    Workload("trilinear antialias 1/8", "float32", (1, 1, 64, 32, 256), "contiguous", {**_EIGHTH, "mode": "trilinear"}),
     Workload("nearest 2x", "float16", (1, 32, 16, 32), "channels_last", _2X, gradient=True),
     Workload("bilinear 2x", "float32", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bilinear"}, gradient=True),
     Workload("bicubic 2x", "float32", (1, 1, 64, 128), "contiguous", {**_2X, "mode": "bicubic"}, gradient=True),
     Workload("trilinear 2x", "float16", (1, 1, 16, 16, 32), "contiguous", {**_2X, "mode": "trilinear"}, gradient=True),
+    Workload("trilinear 2x", "float16", (1, 1, 16, 32, 256), "contiguous", {**_2X, "mode": "trilinear"}, gradient=True),
     Workload(
         "bicubic antialias 1/2", "float32", (1, 1, 64, 128), "contiguous", {**_HALF, "mode": "bicubic"}, gradient=True
     ),
