@@ -136,15 +136,12 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     if max(across, rows, depths) >= indices():
         return None
     layers = layers_of(depths, _most_layers(threads))
-    deep, all_threads = -(-depths // layers), threads * layers
-    runs = _walked_runs(plan, across * deep, RESIDENT_WALKS[held] // all_threads, WALKED_ALONE)
+    deep, block = -(-depths // layers), threads * layers
+    runs = _walked_runs(plan, across * deep, RESIDENT_WALKS[held] // block, WALKED_ALONE)
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held, layers)
-    grid, share = (
-        bounded_grid(across, runs, deep),
-        Share(True, pixels=pixels, channels=channels, phase=phase_of(height.taps())),
-    )
+    share = Share(True, pixels=pixels, channels=channels, phase=phase_of(height.taps()))
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
-    return Made("band_walk", defines, grid, all_threads, share, tables, layers)
+    return Made("band_walk", defines, bounded_grid(across, runs, deep), block, share, tables, layers)
 
 
 def _most_layers(threads: int) -> int:

@@ -77,17 +77,17 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     if slot.units:
         of_sums = RUN_BLOCKS[len(plan.axes)][taps][view.itemsize]
         resident = MULTIPROCESSORS * (WINDOWED_BLOCKS[pitch][taps] if slot.windows else of_sums)
-        across_all = blocks * -(-depths // layers)
-        runs, run_depths = best_runs(across_all, resident, rows, longest, RUN_START[taps], ALONE), layers
+        deep = -(-depths // layers)
+        runs = best_runs(blocks * deep, resident, rows, longest, RUN_START[taps], ALONE)
     else:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = between(waves, 1, min(rows, longest))
-        runs, run_depths = -(-rows // run_rows), between(waves // run_rows, 1, RUN_DEPTHS)
+        runs, deep = -(-rows // run_rows), -(-depths // between(waves // run_rows, 1, RUN_DEPTHS))
     defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
     return Made(
         "few_taps",
         defines,
-        bounded_grid(blocks, runs, -(-depths // run_depths)),
+        bounded_grid(blocks, runs, deep),
         RUN_THREADS,
         Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
         (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),

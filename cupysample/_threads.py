@@ -1,4 +1,4 @@
-"""Threads for the NumPy path: how many, and dealing work to them.
+"""Threads for the NumPy path: how many, dealing work to them, and forks beside them.
 
 The thread that calls always works itself; helpers of one pool, which all callers share, join it as they are free. So calls
 from many threads at once never wait for each other's helpers, the pool never grows beyond its bound, and a call that finds
