@@ -160,7 +160,7 @@ def test_geometry_is_the_kernels_struct() -> None:
     text = (_kernels.folder() / "geometry.cuh").read_text()
     names = [name for struct in ("Batch", "Axis") for name in _fields(text, struct)]
     assert names == [*(_launch._BATCH.names or ()), *(_launch._AXIS.names or ())]
-    assert _launch.geometry_dtype(2).itemsize == 3 * 24 + 2 * 80 + 6 * 8
+    assert _launch.geometry_dtype(2).itemsize == 3 * 24 + 2 * 80 + 7 * 8
 
 
 def _fields(text: str, struct: str) -> list[str]:
