@@ -19,7 +19,7 @@ from cupysample._made import (
     layers_of,
 )
 from cupysample._plan import DTYPES, Plan
-from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows, phase_of
+from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows
 from cupysample._taps import Axis
 from cupysample._tuning import (
     ALONE,
@@ -85,7 +85,7 @@ def band(plan: Plan, view: View) -> Made | None:
     if max(across, rows, depths) >= indices():
         return None
     share = Share(packed, pixels=pixels, channels=channels)
-    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0]) <= BAND_INTEGER_ROWS:
+    if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0])[0] <= BAND_INTEGER_ROWS:
         return _band_bytes(plan, threads, columns, across, share)
     waves = across * rows * depths // FILLING_BLOCKS
     group = between(waves, 1, min(rows, _band_rows(plan.arithmetic)))
@@ -126,7 +126,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     height = plan.axes[-2]
     if height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
         return None
-    begun = begun_rows(height)
+    begun, phase = begun_rows(height)
     held = next((held for held in WALKED_HELD[len(plan.axes)] if 0 < begun <= held), 0)
     if not held:
         return None
@@ -139,7 +139,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     deep, block = -(-depths // layers), threads * layers
     runs = _walked_runs(plan, across * deep, RESIDENT_WALKS[held] // block, WALKED_ALONE)
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held, layers)
-    share = Share(True, pixels=pixels, channels=channels, phase=phase_of(height.taps()))
+    share = Share(True, pixels=pixels, channels=channels, phase=phase)
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
     return Made("band_walk", defines, bounded_grid(across, runs, deep), block, share, tables, layers)
 

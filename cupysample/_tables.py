@@ -26,23 +26,24 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
-def begun_rows(axis: Axis) -> int:
-    """Rows of out that have begun and not ended at a time, at most, where a kernel walks down the axis; 0 where none can."""
+def begun_rows(axis: Axis) -> tuple[int, int]:
+    """Rows of out that have begun and not ended at a time, at most, where a kernel walks down the axis; 0 where none can.
+
+    And source rows that the first step lacks, lest it be more: 1 where pairs begin with odd ones.
+    """
     taps = axis.taps()
     if not taps.count.all():
-        return 0
-    rows = _begun_rows(taps, phase_of(taps))
-    return rows if axis.n_in * rows * 8 <= TABLE_BYTES else 0
+        return 0, 0
+    rows, phase = _fewest_begun(taps)
+    return (rows if axis.n_in * rows * 8 <= TABLE_BYTES else 0), phase
 
 
-def _begun_rows(taps: Taps, phase: int) -> int:
-    begin, _, first = _begun(taps, phase)
-    return 1 + int((np.arange(len(begin)) - first[begin]).max())
-
-
-def phase_of(taps: Taps) -> int:
-    """Source rows that the first step lacks, so that fewest rows of out have begun: 1 where pairs begin with odd ones."""
-    return min((0, 1), key=lambda phase: _begun_rows(taps, phase)) if _step(taps) == 2 else 0
+def _fewest_begun(taps: Taps) -> tuple[int, int]:
+    found = []
+    for phase in (0, 1) if _step(taps) == 2 else (0,):
+        begin, _, first = _begun(taps, phase)
+        found.append((1 + int((np.arange(len(begin)) - first[begin]).max()), phase))
+    return min(found)
 
 
 def _begun(taps: Taps, phase: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -97,7 +98,7 @@ def _begun_table(taps: Taps, weight: NDArray[Any], held: int) -> tuple[NDArray[A
     Of fixed point [steps][held][step], from the first row that has not ended; of floats [steps][step][held], of row i in place
     i % held, 16 bytes or a multiple of it, NaN outside of a window. A first step that lacks one has the other in its place.
     """
-    step, phase = _step(taps), phase_of(taps)
+    step, (_, phase) = _step(taps), _fewest_begun(taps)
     begin, end, first = _begun(taps, phase)
     rows = first[:-1, None] + np.arange(held)
     known = np.minimum(rows, len(begin) - 1)
