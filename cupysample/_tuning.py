@@ -394,7 +394,7 @@ WALKED_ROWS = {2: {"float16": 3, "bfloat16": 3, "float32": 5}, 3: dict.fromkeys(
 WALKED_HELD = {2: (3, 4, 5, 6, 7), 3: (2, 3)}
 WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = {2: (32, 64, 128), 3: (32, 64)}, 8, 32, 0.6
 """kernels/band_walk.cu: rows of a window of H, at least, by axes and dtype, that go to it from band.cu; rows whose sums a thread
-holds; threads of a block, by the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
+holds; threads of a tile, by axes and the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
 windows, at least; and what ``ALONE`` is of its blocks, a guess until it is measured.
 
 Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; by whole ones at best one fewer;
