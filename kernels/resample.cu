@@ -32,7 +32,8 @@ __device__ Sum gather(const Element* source, const Geometry& g, const Row (&rows
             x = widen(*source);
         else
             x = gather<D + 1>(source, g, rows);
-        sum = k ? accumulate(row.weight(k), x, sum) : product(row.weight(k), x);
+        const Weight w = row.weight(k);
+        sum = k ? accumulate(w, x, sum) : product(w, x);
     }
     return finish(sum, g.axis[D].bits);
 }

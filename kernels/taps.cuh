@@ -54,13 +54,12 @@ __device__ inline double sine(double x) {
     return (long long)n & 1 ? -s : s;
 }
 
-// sinc(x) sinc(x/3), in double, rounded once.
-template <typename T>
-__device__ T lanczos(T x) {
-    if (x == T(0)) return T(1);
-    if (fabs(x) >= T(3)) return T(0);
-    const double near = x, far = double(x) / 3.0, pi = 3.141592653589793;
-    return T(times(sine(near) / times(pi, near), sine(far) / times(pi, far)));
+// sinc(x) sinc(x/3), to be rounded once.
+__device__ __attribute__((noinline)) double lanczos(double x) {
+    if (x == 0.0) return 1.0;
+    if (fabs(x) >= 3.0) return 0.0;
+    const double far = x / 3.0, pi = 3.141592653589793;
+    return times(sine(x) / times(pi, x), sine(far) / times(pi, far));
 }
 
 // Half away from zero, as torch and Pillow round fixed-point weights. The product is exact.
@@ -76,11 +75,18 @@ struct Computed {
     Weight w0, w1, w2, w3;
     double center, inverse, total;
 
-    __device__ Computed(const Axis& a, Index i, long long columns, long long rows) : axis(&a), n_in(columns), n_out(rows) {
-        if (a.wide)
-            locate<double>(i);
-        else
-            locate<Real>(i);
+    __device__ Computed(const Axis& a, long long i, long long columns, long long rows) : axis(&a), n_in(columns), n_out(rows) {
+        switch (a.method) {
+            case NEAREST: point(i, 0.0f); break;
+            case NEAREST_EXACT: point(i, 0.5f); break;
+            case AREA:
+                left = i * n_in / n_out;
+                count = ((i + 1) * n_in + n_out - 1) / n_out - left;
+                break;
+            case LINEAR: a.wide ? interpolate<double, 1>(i) : interpolate<Real, 1>(i); break;
+            case CUBIC: a.wide ? interpolate<double, 2>(i) : interpolate<Real, 2>(i); break;
+            default: a.wide ? antialias<double>(i) : antialias<Real>(i);
+        }
     }
 
     __device__ Weight weight(Index k) const {
@@ -104,21 +110,6 @@ struct Computed {
 #else
         return Weight(w);
 #endif
-    }
-
-    template <typename T>
-    __device__ void locate(long long i) {
-        switch (axis->method) {
-            case NEAREST: return point(i, 0.0f);
-            case NEAREST_EXACT: return point(i, 0.5f);
-            case AREA:
-                left = i * n_in / n_out;
-                count = ((i + 1) * n_in + n_out - 1) / n_out - left;
-                return;
-            case LINEAR: return interpolate<T, 1>(i);
-            case CUBIC: return interpolate<T, 2>(i);
-            default: return antialias<T>(i);
-        }
     }
 
     // Forward, only the identity comes here, for an unchanged axis beside others; nearest.cu does the rest.
@@ -199,26 +190,41 @@ struct Computed {
         switch (axis->method) {
             case LINEAR_ANTIALIAS: return triangle(x);
             case CUBIC_ANTIALIAS: return keys_cubic(x, T(-0.5));
-            default: return lanczos(x);
+            default: return T(lanczos(x));
         }
     }
 };
 
+// Not inlined: one copy for all axes is most of what there is to compile, and copies in one loop do not fit the registers.
+__device__ __attribute__((noinline)) Computed computed(const Axis& a, Index i) {
+    return CS_COMPUTED == 1 ? Computed(a, i, a.n_in, a.n_out) : Computed(a, i, a.n_out, a.n_in);
+}
+__device__ __attribute__((noinline)) Weight computed_weight(Computed row, Index k) { return row.weight(k); }
+
 #if CS_COMPUTED == 1
 
-// Not inlined: one copy for all axes, which is most of what there is to compile.
-__device__ __attribute__((noinline)) Computed computed(const Axis& a, Index i) { return Computed(a, i, a.n_in, a.n_out); }
+struct Row {
+    Computed row;
+    Index left, count;
 
-struct Row : Computed {
-    __device__ Row(const Axis& a, Index i) : Computed(computed(a, i)) {}
+    __device__ Row(const Axis& a, Index i) : row(computed(a, i)), left(row.left), count(row.count) {}
+    __device__ Weight weight(Index k) const { return computed_weight(row, k); }
 };
 
 #else
 
-// The weight of a source pixel in row i. Not inlined: three axes of it in one loop do not fit the registers.
-__device__ __attribute__((noinline)) Weight transposed_weight(const Axis& axis, Index i, Index pixel) {
-    const Computed row(axis, i, axis.n_out, axis.n_in);
-    return row.weight(pixel - row.left);
+// The first row of the matrix that ends behind a pixel, or that begins behind it.
+__device__ __attribute__((noinline)) Index first_row(const Axis& axis, Index pixel, int ends) {
+    Index low = 0, high = axis.n_in;
+    while (low < high) {
+        const Index middle = low + (high - low) / 2;
+        const Computed row = computed(axis, middle);
+        if (row.left + (ends ? row.count : 0) > pixel)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
 }
 
 // Row j of the transpose: the outputs that read pixel j are neighbours, found by bisection because both ends of the
@@ -228,32 +234,12 @@ struct Row {
     const Axis* axis;
     Index pixel;
 
-    __device__ Row(const Axis& a, Index j) : left(0), count(0), axis(&a), pixel(j) {
-#pragma unroll 1  // one copy of the search: registers, not time, are short here
-        for (int ends = 1; ends >= 0; --ends) {
-            const Index first = first_output(ends);
-            left = ends ? first : left;
-            count = first - left;
-        }
+    __device__ Row(const Axis& a, Index j) : left(first_row(a, j, 1)), count(first_row(a, j, 0) - left), axis(&a), pixel(j) {}
+
+    __device__ Weight weight(Index k) const {
+        const Computed row = computed(*axis, left + k);
+        return computed_weight(row, pixel - row.left);
     }
-
-    __device__ Computed output(Index i) const { return Computed(*axis, i, axis->n_out, axis->n_in); }
-
-    // The first output that ends behind the pixel, or that begins behind it.
-    __device__ Index first_output(int ends) const {
-        Index low = 0, high = axis->n_in;
-        while (low < high) {
-            const Index middle = low + (high - low) / 2;
-            const Computed row = output(middle);
-            if (row.left + (ends ? row.count : 0) > pixel)
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        return low;
-    }
-
-    __device__ Weight weight(Index k) const { return transposed_weight(*axis, left + k, pixel); }
 };
 
 #endif
