@@ -122,7 +122,7 @@ def few_taps(code: Sass, plan: Plan, made: Launch) -> float:
     stored = [n for n in range(row.head, row.latch) if store(code.instructions[n])]
     each_row += stored[len(stored) - len(stored) // depths] - stored[0]
     each_source_row = code.shortest(source.head, source.latch) if source else 0
-    rows, step, window = int(made.geometry["outer"]["extent"][0, 1]), 1.0, 1.0
+    rows, step, window = int(made.geometry["outer"]["extent"]["value"][0, 1]), 1.0, 1.0
     if len(plan.axes) > 1:
         axis = plan.axes[-2]
         rows, step, window = axis.n_out, axis.n_in / axis.n_out, float(axis.taps().count.max())
@@ -136,7 +136,7 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
     """What the threads of a block do for a group of rows, shared among its outputs."""
     defines, share = dict(made.defines), made.geometry["share"][0]
     threads, elements = int(defines["CS_THREADS"]), int(defines["CS_COLUMNS"])
-    rows, pixels, width = int(share["rows"]), int(share["pixels"]), int(share["channels"])
+    rows, pixels, width = int(share["rows"]["value"]), int(share["pixels"]), int(share["channels"]["value"])
     vector = max(each.loads for each in code.instructions) if share["packed"] else 0
 
     def read(each: Instruction) -> bool:
@@ -182,7 +182,7 @@ def band(code: Sass, plan: Plan, made: Launch) -> float:
 def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
     """A word of four source rows, its share of a row of out, and of what is done once a run."""
     defines, share = dict(made.defines), made.geometry["share"][0]
-    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
+    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"]["value"])
     filtering = max(code.innermost_loops, key=lambda loop: _shared_reads(code, loop))
     writing = next(
         loop for loop in code.innermost_loops if any(each.stores for each in code.instructions[loop.head : loop.latch])
@@ -212,7 +212,7 @@ def band_bytes(code: Sass, plan: Plan, made: Launch) -> float:
 def band_walk(code: Sass, plan: Plan, made: Launch) -> float:
     """A pair of source rows in each of its depths, its share of a row of out, and of what is done once a run."""
     defines, share = dict(made.defines), made.geometry["share"][0]
-    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"])
+    threads, pixels, width = int(defines["CS_THREADS"]), int(share["pixels"]), int(share["channels"]["value"])
     filtering = max(code.innermost_loops, key=lambda loop: _shared_reads(code, loop))
     element, ending, pair = [loop for loop in code.loops if loop.holds(filtering)][:3]
     each_tap = (filtering.latch - filtering.head + 1) / _products(code, filtering)

@@ -57,7 +57,7 @@ IN_ORDER = 2
 
 def band(plan: Plan, view: View) -> Made | None:
     """kernels/band.cu, or band_integer.cu for what rounds axis by axis; or those that walk down H; None for large offsets."""
-    axis, dim, inner = plan.axes[-1], view.axes[-1], view.inner
+    axis, inner = plan.axes[-1], view.inner
     if not offsets_fit(plan, view):
         return None
     if walked := band_walk(plan, view):
@@ -79,12 +79,12 @@ def band(plan: Plan, view: View) -> Made | None:
     most = threads * (columns if separable else _band_elements(len(plan.axes), view.dtype))
     for splits in _splits(plan, threads // max(channels, WARP) if separable else 1):
         pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1, most)
-        across = planes * -(-dim.extent // pixels) * -(-inner.extent // channels)
+        share = _tiles(view, packed, pixels, channels)
+        across = planes * share.parts
         if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
             break
     if max(across, rows, depths) >= indices():
         return None
-    share = Share(packed, pixels=pixels, channels=channels)
     if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0])[0] <= BAND_INTEGER_ROWS:
         return _band_bytes(plan, threads, columns, across, share)
     waves = across * rows * depths // FILLING_BLOCKS
@@ -94,7 +94,7 @@ def band(plan: Plan, view: View) -> Made | None:
     run_depths = between(waves // (group * run_groups), 1, BAND_DEPTHS)
     grid = bounded_grid(across, -(-groups // run_groups), -(-depths // run_depths))
     defines = band_defines(len(plan.axes), view.dtype, plan.arithmetic, threads, columns, packed)
-    share = share._replace(rows=group, splits=splits)
+    share = share._replace(rows=group, splits=splits, runs_h=grid[1], runs_d=grid[2])
     tables = (*[PLAIN] * (len(plan.axes) - 1), PAIRS if plan.arithmetic == "fixed" else PLAIN)
     return Made(_band_kernel(plan.arithmetic), defines, grid, threads, share, tables)
 
@@ -106,7 +106,8 @@ def _band_bytes(plan: Plan, threads: int, columns: int, across: int, share: Shar
     order = IN_ORDER if share.packed and share.channels == 1 else int(share.packed)
     defines = band_bytes_defines(threads, columns, elements, order)
     tables = (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS)
-    return Made("band_bytes", defines, bounded_grid(across, runs, 1), threads, share, tables)
+    grid = bounded_grid(across, runs, 1)
+    return Made("band_bytes", defines, grid, threads, share._replace(runs_h=grid[1]), tables)
 
 
 def band_walk(plan: Plan, view: View) -> Made | None:
@@ -132,16 +133,25 @@ def band_walk(plan: Plan, view: View) -> Made | None:
         return None
     pixels = _tile(axis, channels, window, vector, window)
     planes, rows, depths = view.planes
-    across = planes * -(-axis.n_out // pixels) * -(-inner.extent // channels)
+    share = _tiles(view, True, pixels, channels)
+    across = planes * share.parts
     if max(across, rows, depths) >= indices():
         return None
     layers = layers_of(depths, _most_layers(threads))
     deep, block = -(-depths // layers), threads * layers
     runs = _walked_runs(plan, across * deep, RESIDENT_WALKS[held] // block, WALKED_ALONE)
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held, layers)
-    share = Share(True, pixels=pixels, channels=channels, phase=phase)
+    grid = bounded_grid(across, runs, deep)
+    share = share._replace(phase=phase, runs_h=grid[1], runs_d=grid[2])
     tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
-    return Made("band_walk", defines, bounded_grid(across, runs, deep), block, share, tables, layers)
+    return Made("band_walk", defines, grid, block, share, tables, layers)
+
+
+def _tiles(view: View, packed: bool, pixels: int, channels: int) -> Share:
+    """A row in tiles of so many pixels and channels."""
+    blocks = -(-view.inner.extent // channels)
+    tiles = -(-view.axes[-1].extent // pixels) * blocks
+    return Share(packed, pixels=pixels, parts=tiles, blocks=blocks, channels=channels)
 
 
 def _most_layers(threads: int) -> int:

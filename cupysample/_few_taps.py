@@ -68,7 +68,8 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     packed = wide or slot.units > 0 or _is_packed(plan, view, elements)
     planes, rows, depths = view.planes
     depths = depths // slot.depths + slot.depths // 2
-    across = planes * -(-view.axes[-1].extent * view.inner.extent // elements)
+    threads = -(-view.axes[-1].extent * view.inner.extent // elements)
+    across = planes * threads
     if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
         return None
     layers = layers_of(depths, RUN_THREADS // WARP) if slot.units else 1
@@ -83,13 +84,14 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         waves = across * rows * depths // RESIDENT_THREADS
         run_rows = between(waves, 1, min(rows, longest))
         runs, deep = -(-rows // run_rows), -(-depths // between(waves // run_rows, 1, RUN_DEPTHS))
-    defines = few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot)
+    grid = bounded_grid(blocks, runs, deep)
+    streamed = view.outputs * view.itemsize > STREAMED_BYTES
     return Made(
         "few_taps",
-        defines,
-        bounded_grid(blocks, runs, deep),
+        few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot),
+        grid,
         RUN_THREADS,
-        Share(packed, streamed=view.outputs * view.itemsize > STREAMED_BYTES),
+        Share(packed, streamed, parts=threads, runs_h=grid[1], runs_d=grid[2] * layers),
         (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
         layers,
     )

@@ -19,12 +19,12 @@ from cupysample._arrays import Layout
 from cupysample._bands import band
 from cupysample._few_taps import few_taps
 from cupysample._kernels import Defines
-from cupysample._made import COMPUTING, Made, basic_defines
+from cupysample._made import COMPUTING, Made, Share, basic_defines
 from cupysample._plan import Plan
 from cupysample._tables import has_table
 from cupysample._taps import METHODS, Axis, fixed_point_bits
 from cupysample._tuning import BAND_FILLED, BAND_TAPS, BLOCK, MAX_BLOCKS
-from cupysample._view import View, view_of
+from cupysample._view import Dim, View, view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,14 +35,15 @@ METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 MEAN_PIXELS = 1 << 24
 """Pixels of a mean whose sum fits 32 bits."""
 
-_BATCH = np.dtype([("extent", "i8"), ("source_stride", "i8"), ("out_stride", "i8")])
+_DIVISOR = np.dtype([("value", "i8"), ("multiplier", "u4"), ("shift", "u4")])
+_BATCH = np.dtype([("extent", _DIVISOR), ("source_stride", "i8"), ("out_stride", "i8")])
 _AXIS = np.dtype(
     [
         ("left", "u8"),
         ("count", "u8"),
         ("weight", "u8"),
         ("n_in", "i8"),
-        ("n_out", "i8"),
+        ("n_out", _DIVISOR),
         ("source_stride", "i8"),
         ("out_stride", "i8"),
         ("step", "f8"),
@@ -52,7 +53,9 @@ _AXIS = np.dtype(
         ("bits", "i4"),
     ]
 )
-_SHARE = np.dtype([(name, "i8") for name in ("packed", "streamed", "pixels", "channels", "rows", "splits", "phase")])
+_NUMBERS = ("packed", "streamed", "phase", "pixels")
+"""Of ``Share``, by which nothing is divided."""
+_SHARE = np.dtype([(name, "i8" if name in _NUMBERS else _DIVISOR) for name in Share._fields])
 
 
 @cache
@@ -95,20 +98,32 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
         made = nearest(plan, view) if copy else resample(plan, view, tabulated)
 
     geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
-    geometry["outer"] = list(view.outer)
-    geometry["inner"] = view.inner
-    geometry["share"] = made.share
+    geometry["outer"] = [_batch(dim) for dim in view.outer]
+    geometry["inner"] = _batch(view.inner)
+    geometry["share"] = tuple(
+        number if name in _NUMBERS else _divisor(number) for name, number in made.share._asdict().items()
+    )
     for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
         entry = geometry["axis"][0, d]
         if tabulated:
             entry["left"], entry["count"], entry["weight"] = table(axis, made.tables[d])
-        entry["n_in"], entry["n_out"] = axis.n_in, axis.n_out
+        entry["n_in"], entry["n_out"] = axis.n_in, _divisor(axis.n_out)
         entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
         entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
         entry["align_corners"] = axis.align_corners
         entry["wide"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
     return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), 0, geometry)
+
+
+def _batch(dim: Dim) -> tuple[tuple[int, int, int], int, int]:
+    return _divisor(dim.extent), dim.source_stride, dim.out_stride
+
+
+def _divisor(n: int) -> tuple[int, int, int]:
+    """``struct Divisor``; one beyond 2^31, which divides no number of 32 bits, has no multiplier."""
+    shift = (n - 1).bit_length()
+    return n, (1 << 31 + shift) // n + 1 if n <= 1 << 31 else 0, shift
 
 
 def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
@@ -120,9 +135,8 @@ def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
         return made
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
         return made
-    tiles = -(-view.axes[-1].extent // separate.share.pixels) * -(-view.inner.extent // separate.share.channels)
     columns = separate.threads // separate.layers // separate.share.splits * int(dict(separate.defines)["CS_COLUMNS"])
-    return separate if plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * tiles * columns else made
+    return separate if plan.axes[-1].n_in * view.inner.extent >= BAND_FILLED * separate.share.parts * columns else made
 
 
 # ---------------------------------------------------------------------------------------------------------------------

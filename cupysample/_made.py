@@ -27,11 +27,15 @@ class Share(NamedTuple):
 
     packed: bool = False
     streamed: bool = False
+    phase: int = 0
     pixels: int = 1
+    parts: int = 1
+    blocks: int = 1
     channels: int = 1
     rows: int = 1
     splits: int = 1
-    phase: int = 0
+    runs_h: int = 1
+    runs_d: int = 1
 
 
 class Made(NamedTuple):

@@ -29,6 +29,7 @@
 //             can issue, its warps waiting for two rows on their way in registers, which every group begins anew
 //           4 rows on their way in shared memory, 4 of float32 and 8 of float16; 80 registers, so 3 large blocks and not 2:
 //             124, 305 in runs of 8 groups; of one group each 194, 438, and faster: 461, 361 us (BAND_GROUPS says why)
+//           5 divisions by what a launch knows are products: bilinear antialias 1/2 134 -> 107, not yet measured
 #include "geometry.cuh"
 #include "elements.cuh"
 #include "coordinates.cuh"
@@ -101,8 +102,8 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     __shared__ Rows<Sum> carried[CS_CHANNELS];  // from part to part, each by the thread that has the element of the one pixel
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Walk walk(g);
-    const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / splits, whole = lanes * V;
-    const Index split = Index(threadIdx.x) / lanes, lane = Index(threadIdx.x) - split * lanes;
+    const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / g.splits, whole = lanes * V;
+    const Index split = Index(threadIdx.x) * splits / CS_THREADS, lane = Index(threadIdx.x) - split * lanes;
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
         const Tile tile(g, axis, walk, t);
@@ -119,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     row = moved(row, mine.from);
                     if (CS_AXES > 2) row += d_begin * axis_d.source_stride;
                     const long long stride = bytes(splits * walk.rows.source_stride);
-                    const Index rows = (group.end - group.begin - split + splits - 1) / splits;
+                    const Index rows = (group.end - group.begin - split + splits - 1) / g.splits;
                     const long long jump = CS_AXES > 2 ? bytes(axis_d.source_stride) - rows * stride : 0;
                     __syncthreads();  // nobody reads the sums of the part before
                     const Cursor cursor = {row, stride, jump, rows, d_count > 0 ? rows : 0, d_count};
@@ -171,15 +172,15 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                     Element* to = out + tile.out + group.first * walk.rows.out_stride;
                     if (CS_AXES > 2) to += z * axis_d.out_stride;
                     for (Index e = Index(threadIdx.x); e < tile.pixels * width; e += CS_THREADS) {
-                        const Index p = quotient(e, width), channel = e - p * width;
+                        const Index p = e / g.channels, channel = e - p * width;
                         if (channel >= tile.channels) continue;
                         const Row row(axis, tile.i + p);
                         // The column that tap 0 reads, and the taps whose columns are in the part.
                         Index at = tile.begin + (row.left - tile.pixel) * width + channel - part;
                         Index k = 0, past = row.count;
                         if (tile.extent > whole) {
-                            k = at < 0 ? (width - 1 - at) / width : 0;
-                            past = at_most(past, at < whole ? (whole - 1 - at) / width + 1 : 0);
+                            k = at < 0 ? (width - 1 - at) / g.channels : 0;
+                            past = at_most(past, at < whole ? (whole - 1 - at) / g.channels + 1 : 0);
                             at += k * width;
                         }
                         Rows<Sum> sums = {};

@@ -13,7 +13,6 @@ constexpr int LAYERS = CS_LAYERS;
 
 constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
 
-__device__ inline Index quotient(Index a, Index b) { return b == 1 ? a : a / b; }
 __device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
 
 // Where a column lies in shared memory: one place behind each `Line` stays empty, so that columns a power of two apart lie in
@@ -63,26 +62,22 @@ struct alignas(16) Rows {
 struct Walk {
     Batch rows, planes;
     Index begin, past;  // rows
-    Run depths;             // by LAYERS
-    unsigned tiles, total;  // of a row, and of all
+    Run depths;      // by LAYERS
+    unsigned total;  // tiles
 
     __device__ static Batch rows_of(const Geometry& g) {
         const Axis& axis = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0];
         const Batch along = {axis.n_out, axis.source_stride, axis.out_stride};
         return CS_AXES > 1 ? along : g.outer[1];
     }
-    __device__ static Batch planes_of(const Geometry& g) {
-        const Batch one = {1, 0, 0};
-        return CS_AXES > 1 ? g.outer[1] : one;
-    }
+    __device__ static Batch planes_of(const Geometry& g) { return CS_AXES > 1 ? g.outer[1] : ONE; }
 
     __device__ explicit Walk(const Geometry& g)
         : rows(rows_of(g)),
           planes(planes_of(g)),
-          depths(CS_AXES > 2 ? (Index(g.axis[0].n_out) - 1) / LAYERS + 1 : 1, gridDim.z, blockIdx.z),
-          tiles(unsigned((g.axis[CS_AXES - 1].n_out - 1) / g.pixels + 1) * unsigned((g.inner.extent - 1) / g.channels + 1)),
-          total(tiles * unsigned(planes.extent) * unsigned(g.outer[0].extent)) {
-        const Run groups((Index(rows.extent) - 1) / Index(g.rows) + 1, gridDim.y, blockIdx.y);
+          depths(CS_AXES > 2 ? (Index(g.axis[0].n_out) - 1) / LAYERS + 1 : 1, g.runs_d, gridDim.z, blockIdx.z),
+          total(unsigned(g.parts) * unsigned(planes.extent) * unsigned(g.outer[0].extent)) {
+        const Run groups((Index(rows.extent) - 1) / g.rows + 1, g.runs_h, gridDim.y, blockIdx.y);
         begin = groups.begin * Index(g.rows);
         past = at_most(groups.end * Index(g.rows), Index(rows.extent));
     }
@@ -108,16 +103,14 @@ struct Tile {
     Index pixel, begin, extent;          // of source
 
     __device__ Tile(const Geometry& g, const Axis& axis, const Walk& walk, unsigned t) {
-        const unsigned plane = t / walk.tiles, outer = plane / unsigned(walk.planes.extent);
+        const unsigned plane = t / g.parts, outer = plane / walk.planes.extent;
         const long long p0 = outer, p1 = plane - outer * unsigned(walk.planes.extent);
         source = p0 * g.outer[0].source_stride + p1 * walk.planes.source_stride;
         out = p0 * g.outer[0].out_stride + p1 * walk.planes.out_stride;
-        const Index number = Index(t - plane * walk.tiles);
-        const Index all = Index(g.inner.extent), width = Index(g.channels), channel_blocks = (all - 1) / width + 1;
-        const Index block = number / channel_blocks;
-        i = block * Index(g.pixels);
+        const Index number = Index(t - plane * unsigned(g.parts)), all = Index(g.inner.extent), width = Index(g.channels);
+        i = number / g.blocks * Index(g.pixels);
         pixels = at_most(Index(axis.n_out) - i, Index(g.pixels));
-        channel = (number - block * channel_blocks) * width;
+        channel = number % g.blocks * width;
         channels = at_most(all - channel, width);
         const Row first(axis, i), last(axis, i + pixels - 1);
         out += i * axis.out_stride + channel * g.inner.out_stride;
@@ -143,11 +136,11 @@ struct Columns {
         const Index width = Index(g.channels), e = first + part - tile.begin;
         const Index unit = Index(g.inner.extent == 1 ? axis.source_stride : g.inner.source_stride);
         // Before the tile's first pixel there is another: only dense rows have a `begin`.
-        const Index p = e < 0 ? 0 : quotient(e, width), channel = e - p * width;
+        const Index p = e < 0 ? 0 : e / g.channels, channel = e - p * width;
         from = (tile.pixel + p) * Index(axis.source_stride) + (tile.channel + channel) * unit;
         from *= Index(sizeof(Element));
         // If rows have gaps, a step leads to the same channel of another pixel.
-        stride = axis.source_stride == width * unit ? step * unit : quotient(step, width) * Index(axis.source_stride);
+        stride = axis.source_stride == width * unit ? step * unit : step / g.channels * Index(axis.source_stride);
         stride *= Index(sizeof(Element));
         const Index left = at_most(tile.extent - part, lanes * V) - first;
         count = left <= 0 || channel >= tile.channels ? 0 : at_most((left - 1) / step + 1, V);

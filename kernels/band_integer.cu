@@ -34,7 +34,6 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
                                 Window& window, Rows<Weight>* weights) {
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
     const Walk walk(g);
-    const Index width = Index(g.channels);
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
         const Tile tile(g, axis, walk, t);
@@ -74,7 +73,7 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
                             if (!whole) mine = Columns(g, axis, tile, Index(threadIdx.x), CS_THREADS, last ? 0 : part + COLUMNS);
                             if (next < group.end) rows.ahead(mine, row(next), stride, group.end - next);
 #pragma unroll
-                            for (int p = 0; p < P; ++p) outputs[p].filter(axis, width, part, whole, window, sums[p]);
+                            for (int p = 0; p < P; ++p) outputs[p].filter(axis, g.channels, part, whole, window, sums[p]);
                         }
 #pragma unroll
                         for (int a = 0; a < AT_ONCE; ++a) {

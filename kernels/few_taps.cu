@@ -60,6 +60,10 @@
 //             measured
 //           10 depths side by side, and an end of D that has one depth for two makes it twice: volume float32 15.7 -> 14.8, float16
 //             12.8 -> 12.0; sectors of a block at trilinear 2x 1.12 -> 1.06 of the minimum; not yet measured
+//           11 divisions by what a launch knows are products, and H's table is asked before W's: 16.1, 19.5 float32, 11.7, 14.9
+//             float16, 7.0, 10.9 uint8; before the first row of a thread nothing of a division is waited for, and answers of two
+//             tables one after the other are not: 227 -> 180 instructions to a first store (nearest), 277 -> 212 (bilinear);
+//             94 -> 80 registers of bilinear float16; not yet measured
 //           Not taken: weights of W of 16 bits, from which NVRTC makes two products an instruction by itself, but puts the
 //           pairs together for every row: 16.5, 23.9 uint8. The next row in registers while rows of out are computed: no
 //           gain, for NVRTC has the loop wait for all loads at its end, and spills
@@ -333,7 +337,7 @@ __device__ inline void put(Vector* to, const Vector& y, bool streamed) {
 struct Elements {
     const Geometry& g;
     const Axis& axis;
-    Index first, step, past;  // numbers in the row of out
+    Index first, step;        // numbers in the row of out
     bool packed, cut, hangs;  // cut: some window has fewer taps than places; hangs: the first ones have the pixel behind them
     Index out, apart;         // bytes: the first, and from one to the next
     Index begin, pitch;       // bytes in a source row: of the first pixel of all, and from pixel to pixel
@@ -342,9 +346,9 @@ struct Elements {
     unsigned copied;          // CS_SLOT: units from `begin` that have a part of a window; CS_GROWTH: a bit for each in the row
     ALONG_W<TAPS_W> w[PIXELS];
 
-    __device__ Elements(const Geometry& geometry, const Axis& along, Index thread, Index threads, Index elements)
-        : g(geometry), axis(along), first(thread), step(threads), past(elements), packed(CS_WIDE || CS_SLOT || g.packed),
-          cut(false), hangs(false) {
+    __device__ Elements(const Geometry& geometry, const Axis& along, Index thread)
+        : g(geometry), axis(along), first(thread), step(Index(g.parts)), packed(CS_WIDE || CS_SLOT || g.packed), cut(false),
+          hangs(false) {
         if (packed) {
             first = thread * V;
             step = 1;
@@ -397,12 +401,11 @@ struct Elements {
 #endif
     }
 
-    // The pixel of element c along W, and its place in `inner`.
+    // The pixel of element c along W, and its place in `inner`; beyond the row, another of its last pixel.
     __device__ Index pixel_of(Index c, Index& channel) const {
-        const Index e = first + c * step < past ? first + c * step : past - 1, width = Index(g.inner.extent);
-        const Index i = width == 1 ? e : e / width;
-        channel = e - i * width;
-        return i;
+        const Index e = first + c * step, i = CS_GROWTH ? e : e / g.inner.extent;
+        channel = CS_GROWTH ? 0 : e - i * Index(g.inner.extent);
+        return CS_WIDE || CS_SLOT || i < Index(axis.n_out) ? i : Index(axis.n_out) - 1;
     }
 
 #if CS_SLOT
@@ -551,7 +554,7 @@ struct Elements {
         }
 #pragma unroll
         for (int c = 0; c < V; ++c)
-            if (first + c * step < past) *moved(row, c * apart) = y.e[c];
+            if (first + c * step < Index(axis.n_out) * Index(g.inner.extent)) *moved(row, c * apart) = y.e[c];
     }
 
 #if CS_MEAN
@@ -632,22 +635,27 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     __shared__ Unit slots[STAGES * OF_STAGE];
 #endif
     const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
-    const Batch one = {1, 0, 0}, rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
-    const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : one;
+    const Batch rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
+    const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : ONE;
     const int row_stride = int(rows.source_stride) * int(sizeof(Element));
-    const Run height(Index(rows.extent), gridDim.y, blockIdx.y);
+    const Run height(Index(rows.extent), g.runs_h, gridDim.y, blockIdx.y);
     const Index depths_out = CS_AXES > 2 ? Index(axis_d.n_out) : 1;
     const long long depth_stride = CS_AXES > 2 ? axis_d.out_stride : 0;
     const unsigned layers = CS_AXES > 2 ? blockDim.z : 1, layer = CS_AXES > 2 ? threadIdx.z : 0;
-    const Run depth(depths_out / CS_DEPTHS + CS_DEPTHS / 2, gridDim.z * layers, blockIdx.z * layers + layer);
-    const Index elements = Index(axis.n_out) * Index(g.inner.extent), threads = (elements + V - 1) / V;
-    const unsigned all = unsigned(threads) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
-    const unsigned total = height.begin < height.end ? all : 0;  // more blocks than runs
+    const Run depth(depths_out / CS_DEPTHS + CS_DEPTHS / 2, g.runs_d, gridDim.z * layers, blockIdx.z * layers + layer);
+    if (height.begin >= height.end) return;  // more blocks than runs
+    const unsigned total = unsigned(g.parts) * unsigned(planes.extent) * unsigned(g.outer[0].extent);
 
     for (unsigned t = blockIdx.x * blockDim.x + threadIdx.x; t < total; t += gridDim.x * blockDim.x) {
-        const unsigned plane = t / unsigned(threads), outer = plane / unsigned(planes.extent);
+        // Where elements are gathered a division: behind a product ptxas has so much on its way to registers that it spills.
+        const unsigned plane = t / g.parts;
+        const unsigned outer = CS_WIDE || CS_SLOT ? plane / planes.extent : plane / unsigned(planes.extent);
         const long long p0 = outer, p1 = plane - outer * unsigned(planes.extent);
-        const Elements mine(g, axis, Index(t - plane * unsigned(threads)), threads, elements);
+#if CS_SLOT
+        // Asked of H's table before W's is: an answer takes long.
+        const Index first = first_row(axis_h, height.begin), last = last_row(axis_h, height.end - 1);
+#endif
+        const Elements mine(g, axis, Index(t - plane * unsigned(g.parts)));
         const Element* const x = moved(source + p0 * g.outer[0].source_stride + p1 * planes.source_stride, mine.begin);
         Element* const y = moved(out + p0 * g.outer[0].out_stride + p1 * planes.out_stride, mine.out);
 
@@ -674,17 +682,17 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
 #endif
 #if CS_SLOT
             Unit* const units = slots + (layer * blockDim.x + threadIdx.x) * (ASIDE ? 1 : OF_STAGE / CS_THREADS);
-            Ring ring = {units, address_of(units), first_row(axis_h, height.begin), last_row(axis_h, height.end - 1), 0};
+            Ring ring = {units, address_of(units), first, last, 0};
             ring.start(mine, x, row_stride, depths);
 #endif
             Index newest = -1;  // source row, the last in `held`
             Element* to = moved(y, bytes(height.begin * rows.out_stride + deep[0] * depth_stride));
             for (Index r = height.begin; r < height.end; ++r, to = moved(to, bytes(rows.out_stride))) {
                 const auto window_h = CS_AXES > 1 ? Window<TAPS_H>::of(axis_h, r) : Window<TAPS_H>::whole(r);
-                const Index last = window_h.left + window_h.count - 1;
+                const Index lowest = window_h.left + window_h.count - 1;
                 newest = newest < window_h.left - 1 ? window_h.left - 1 : newest;  // no window has the rows between
 #pragma unroll 1
-                while (newest < last) {
+                while (newest < lowest) {
                     ++newest;
                     const Element* const row = moved(x, (long long)newest * row_stride);
                     Sum sums[HELD][V];

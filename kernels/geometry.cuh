@@ -9,10 +9,30 @@
 
 typedef CS_INDEX Index;
 
+// A number that others are divided by. Those of 32 bits, which are below 2^31, are multiplied (Granlund and Montgomery 1994): a
+// division of the processor takes twenty instructions, and waits for three of them.
+struct Divisor {
+    long long value;
+    unsigned multiplier, shift;  // floor(2^(31 + shift) / value) + 1, where 2^shift is the first power of two not below value
+
+    __device__ operator long long() const { return value; }
+};
+template <typename T>
+__device__ inline T operator/(T n, const Divisor& d) {
+    if (sizeof(T) > 4) return n / T(d.value);
+    return T(__umulhi(2 * unsigned(n), d.multiplier) >> d.shift);
+}
+template <typename T>
+__device__ inline T operator%(T n, const Divisor& d) {
+    return n - n / d * T(d.value);
+}
+
 // An extent that is not resampled.
 struct Batch {
-    long long extent, source_stride, out_stride;
+    Divisor extent;
+    long long source_stride, out_stride;
 };
+constexpr Batch ONE = {{1, 0x80000001u, 0}, 0, 0};
 
 // A resampled axis. Either `left`, `count` and `weight` are tables on the device (weight[width][n_out]), or they are
 // null and the numbers below them say how to compute a row; see taps.cuh.
@@ -20,7 +40,8 @@ struct Axis {
     const int* left;
     const int* count;
     const void* weight;
-    long long n_in, n_out;
+    long long n_in;
+    Divisor n_out;
     long long source_stride, out_stride;
     double step;        // source pixels per output pixel
     int method;         // a Method
@@ -33,8 +54,10 @@ struct Geometry {
     Batch outer[2], inner;
     Axis axis[CS_AXES];
 
-    // How threads share the work in few_taps.cu and band.cu.
-    long long packed, streamed, pixels, channels, rows, splits, phase;
+    // How threads share the work in few_taps.cu and band.cu. `parts`: threads or tiles of a row; `blocks`: tiles of the same pixels,
+    // each of `channels`; `runs` of H and D: in as many as the grid has.
+    long long packed, streamed, phase, pixels;
+    Divisor parts, blocks, channels, rows, splits, runs_h, runs_d;
 
     __device__ Index outputs() const {
         Index total = Index(outer[0].extent) * Index(outer[1].extent) * Index(inner.extent);
@@ -47,12 +70,15 @@ struct Geometry {
 __device__ inline Index first_output() { return Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x); }
 __device__ inline Index output_step() { return Index(gridDim.x) * Index(blockDim.x); }
 
-// The part of an extent, at most 2^31 - 1, that this one of `runs` blocks walks through.
+// The part of an extent, at most 2^31 - 1, that this one of `runs` blocks walks through; `expected`: as many, if the grid is the
+// launch's.
 struct Run {
     Index begin, end;
 
-    __device__ Run(Index extent, unsigned runs, unsigned mine) {
-        const Index length = Index((unsigned(extent) - 1) / runs) + 1, after = extent - Index(mine) * length;
+    __device__ Run(Index extent, const Divisor& expected, unsigned runs, unsigned mine) {
+        const unsigned last = unsigned(extent) - 1;
+        const Index length = Index(runs == expected.value ? last / expected : last / runs) + 1;
+        const Index after = extent - Index(mine) * length;
         begin = Index(mine) * length;
         end = begin + (after < length ? after : length);
     }
@@ -66,17 +92,18 @@ struct Position {
     __device__ Position(const Geometry& g, Index t) : source(0), out(0) {
         enter(g.inner, t);
         for (int d = CS_AXES - 1; d >= 0; --d) {
-            i[d] = t % Index(g.axis[d].n_out);
-            t /= Index(g.axis[d].n_out);
+            i[d] = t % g.axis[d].n_out;
+            t = t / g.axis[d].n_out;
             out += i[d] * Index(g.axis[d].out_stride);
         }
         enter(g.outer[1], t);
-        enter(g.outer[0], t);
+        source += t * Index(g.outer[0].source_stride);
+        out += t * Index(g.outer[0].out_stride);
     }
 
     __device__ void enter(const Batch& batch, Index& t) {
-        const Index j = t % Index(batch.extent);
-        t /= Index(batch.extent);
+        const Index j = t % batch.extent;
+        t = t / batch.extent;
         source += j * Index(batch.source_stride);
         out += j * Index(batch.out_stride);
     }

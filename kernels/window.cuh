@@ -11,7 +11,7 @@ struct Found {
 
     // Whether it is anybody's, and its channel.
     __device__ bool find(const Geometry& g, const Tile& tile, int p, Index& channel) {
-        const Index width = Index(g.channels), e = number(p), pixel = quotient(e, width);
+        const Index width = Index(g.channels), e = number(p), pixel = e / g.channels;
         channel = e - pixel * width;
         i = tile.i + pixel;
         const bool found = pixel < tile.pixels && channel < tile.channels;
@@ -23,7 +23,7 @@ struct Found {
 
     // Bytes from the first element of the tile in out.
     __device__ static long long offset(const Geometry& g, const Axis& axis, int p) {
-        const Index width = Index(g.channels), e = number(p), pixel = quotient(e, width), channel = e - pixel * width;
+        const Index width = Index(g.channels), e = number(p), pixel = e / g.channels, channel = e - pixel * width;
         return bytes(pixel * Index(axis.out_stride) + channel * Index(g.inner.out_stride));
     }
 };
@@ -68,13 +68,13 @@ struct Places {
         return in_order(g) ? tile.begin : tile.pixel & 3;
     }
     __device__ static Index pitch(const Geometry& g, const Tile& tile) {
-        return g.channels == 1 ? 0 : ((tile.extent - tile.begin) / Index(g.channels) + 3 + 7) & ~3;
+        return g.channels == 1 ? 0 : ((tile.extent - tile.begin) / g.channels + 3 + 7) & ~3;
     }
 
     __device__ void set(const Geometry& g, const Tile& tile, const Columns& mine) {
         const Index width = Index(g.channels), step = is_packed(g) ? 1 : mine.step;
-        const Index pixels = quotient(step, width), channels = step - pixels * width;
-        Index e = mine.first - tile.begin, p = quotient(e + V * width, width) - V, channel = e - p * width;  // e may be < 0
+        const Index pixels = step / g.channels, channels = step - pixels * width;
+        Index e = mine.first - tile.begin, p = (e + V * width) / g.channels - V, channel = e - p * width;  // e may be < 0
 #pragma unroll
         for (int c = 0; c < V; ++c) {
             unsigned place = unsigned(channel * pitch(g, tile) + first(g, tile) + p);
@@ -118,7 +118,7 @@ struct Output : Found {
 
     __device__ Pairs pairs(const Axis& axis, Index k) const { return ((const Pairs*)axis.weight)[i + k * Index(axis.n_out)]; }
 
-    __device__ void filter(const Axis& axis, Index, Index, bool, const Window& window, Sum (&sums)[AT_ONCE]) const {
+    __device__ void filter(const Axis& axis, const Divisor&, Index, bool, const Window& window, Sum (&sums)[AT_ONCE]) const {
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) sums[j] = 0;
 #pragma unroll 2
@@ -164,12 +164,13 @@ struct Output : Found {
     }
 
     // Add the taps whose columns are in the part of the window.
-    __device__ void filter(const Axis& axis, Index width, Index part, bool whole, const Window& window,
+    __device__ void filter(const Axis& axis, const Divisor& channels, Index part, bool whole, const Window& window,
                            Sum (&sums)[AT_ONCE]) const {
+        const Index width = Index(channels);
         Index column = at - part, k = 0, past = count;
         if (!whole) {
-            k = column < 0 ? (width - 1 - column) / width : 0;
-            past = at_most(past, column < COLUMNS ? (COLUMNS - 1 - column) / width + 1 : 0);
+            k = column < 0 ? (width - 1 - column) / channels : 0;
+            past = at_most(past, column < COLUMNS ? (COLUMNS - 1 - column) / channels + 1 : 0);
             column += k * width;
         }
         const Weight* w = (const Weight*)axis.weight + i + k * Index(axis.n_out);

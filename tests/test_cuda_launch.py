@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cupysample import _launch, _plan, _tables
 from cupysample._arrays import Layout
@@ -23,7 +26,8 @@ def launch(x: np.ndarray, out: np.ndarray, mode: str = "bilinear", *, antialias:
 def batch(made: Launch) -> list[tuple[int, ...]]:
     """(extent, source stride, out stride) of outer, outer, inner."""
     geometry = made.geometry[0]
-    return [tuple(int(v) for v in entry) for entry in (*geometry["outer"], geometry["inner"])]
+    batches = (*geometry["outer"], geometry["inner"])
+    return [(int(b["extent"]["value"]), int(b["source_stride"]), int(b["out_stride"])) for b in batches]
 
 
 def empty(*shape: int, dtype: Any = np.float32) -> np.ndarray:
@@ -158,16 +162,33 @@ def test_geometry_is_the_kernels_struct() -> None:
     from cupysample import _kernels
 
     text = (_kernels.folder() / "geometry.cuh").read_text()
-    names = [name for struct in ("Batch", "Axis") for name in _fields(text, struct)]
-    assert names == [*(_launch._BATCH.names or ()), *(_launch._AXIS.names or ())]
-    assert _launch.geometry_dtype(2).itemsize == 3 * 24 + 2 * 80 + 7 * 8
+    for struct, dtype in {"Divisor": _launch._DIVISOR, "Batch": _launch._BATCH, "Axis": _launch._AXIS}.items():
+        assert _fields(text, struct) == list(dtype.names or ())
+    assert _fields(text, "Geometry") == ["outer", "inner", "axis", *(_launch._SHARE.names or ())]
+    assert _launch.geometry_dtype(2).itemsize == 3 * 32 + 2 * 88 + 4 * 8 + 7 * 16
+
+
+NUMBERS = st.one_of(st.integers(1, 2**31), st.integers(1, 1000), st.integers(0, 31).map(lambda n: 1 << n))
+
+
+@given(divisor=NUMBERS, number=st.integers(0, 2**31 - 1), difference=st.integers(-1, 1))
+@example(divisor=1, number=2**31 - 1, difference=0)
+@example(divisor=2**31, number=2**31 - 1, difference=0)
+@example(divisor=2**31 - 1, number=2**31 - 1, difference=0)
+def test_a_division_is_a_product(divisor: int, number: int, difference: int) -> None:
+    """``operator/`` of kernels/geometry.cuh, in 32 bits; for multiples of the divisor and their neighbours too."""
+    value, multiplier, shift = _launch._divisor(divisor)
+    assert value == divisor
+    assert multiplier < 2**32
+    for n in (number, min(max(number // divisor * divisor + difference, 0), 2**31 - 1)):
+        assert (2 * n * multiplier >> 32) >> shift == n // divisor
 
 
 def _fields(text: str, struct: str) -> list[str]:
-    """Names of the members of a C struct."""
-    body = text.split(f"struct {struct} {{")[1].split("};", maxsplit=1)[0]
+    """Names of the members of a C struct, which come before its functions."""
+    body = re.split(r"};|__device__", text.split(f"struct {struct} {{")[1], maxsplit=1)[0]
     statements = "".join(line.split("//")[0] for line in body.splitlines()).split(";")
     names = []
     for statement in statements:
-        names += [part.split()[-1].lstrip("*") for part in statement.split(",") if part.strip()]
+        names += [part.split()[-1].lstrip("*").split("[")[0] for part in statement.split(",") if part.strip()]
     return names
