@@ -203,12 +203,9 @@ __device__ __attribute__((noinline)) Weight computed_weight(Computed row, Index 
 
 #if CS_COMPUTED == 1
 
-struct Row {
-    Computed row;
-    Index left, count;
-
-    __device__ Row(const Axis& a, Index i) : row(computed(a, i)), left(row.left), count(row.count) {}
-    __device__ Weight weight(Index k) const { return computed_weight(row, k); }
+struct Row : Computed {
+    __device__ Row(const Axis& a, Index i) : Computed(computed(a, i)) {}
+    __device__ Weight weight(Index k) const { return computed_weight(*this, k); }
 };
 
 #else
