@@ -606,7 +606,8 @@ struct Ring {
         commit_copies();  // also nothing, so that the row to be read is always STAGES commits back
         stage = (stage + 1) % STAGES;
     }
-    __device__ void start(const Elements& mine, const Element* __restrict__ x, long long stride, const long long (&depths)[TAPS_D]) {
+    __device__ void start(const Elements& mine, const Element* __restrict__ x, long long stride,
+                          const long long (&depths)[TAPS_D]) {
 #pragma unroll 1
         for (int s = 0; s < STAGES; ++s) {
 #if CS_GROWTH

@@ -54,8 +54,8 @@ struct Geometry {
     Batch outer[2], inner;
     Axis axis[CS_AXES];
 
-    // How threads share the work in few_taps.cu and band.cu. `parts`: threads or tiles of a row; `blocks`: tiles of the same pixels,
-    // each of `channels`; `runs` of H and D: in as many as the grid has.
+    // How threads share the work in few_taps.cu and band.cu. `parts`: threads or tiles of a row; `blocks`: tiles of the same
+    // pixels, each of `channels`; `runs` of H and D: in as many as the grid has.
     long long packed, streamed, phase, pixels;
     Divisor parts, blocks, channels, rows, splits, runs_h, runs_d;
 

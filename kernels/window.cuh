@@ -7,12 +7,17 @@ constexpr int AT_ONCE = 4;  // source rows
 struct Found {
     Index i, at, count;
 
-    __device__ static Index number(int p) { return Index(threadIdx.x) + p * CS_THREADS; }
+    // Its pixel and channel in the tile.
+    __device__ static void split(const Geometry& g, int p, Index& pixel, Index& channel) {
+        const Index e = Index(threadIdx.x) + p * CS_THREADS;
+        pixel = e / g.channels;
+        channel = e - pixel * Index(g.channels);
+    }
 
     // Whether it is anybody's, and its channel.
     __device__ bool find(const Geometry& g, const Tile& tile, int p, Index& channel) {
-        const Index width = Index(g.channels), e = number(p), pixel = e / g.channels;
-        channel = e - pixel * width;
+        Index pixel;
+        split(g, p, pixel, channel);
         i = tile.i + pixel;
         const bool found = pixel < tile.pixels && channel < tile.channels;
         if (!found) i = at = count = 0;
@@ -23,7 +28,8 @@ struct Found {
 
     // Bytes from the first element of the tile in out.
     __device__ static long long offset(const Geometry& g, const Axis& axis, int p) {
-        const Index width = Index(g.channels), e = number(p), pixel = e / g.channels, channel = e - pixel * width;
+        Index pixel, channel;
+        split(g, p, pixel, channel);
         return bytes(pixel * Index(axis.out_stride) + channel * Index(g.inner.out_stride));
     }
 };
