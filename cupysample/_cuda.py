@@ -128,8 +128,7 @@ def _prepare(call: Call, like: Any) -> _Prepared:
             return remembered
         made = launch(call.plan, call.source, call.out, table)
         _evict()
-        run = _run(call, like, made, tables)
-        _launches[call] = prepared = _Prepared(made._replace(beside=()), run)  # some KiB that are needed no more
+        _launches[call] = prepared = _Prepared(made, _run(call, like, made, tables))
         while len(_launches) > LAUNCHES:
             _launches.popitem(last=False)
     return prepared

@@ -86,16 +86,14 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         runs, deep = -(-rows // run_rows), -(-depths // between(waves // run_rows, 1, RUN_DEPTHS))
     grid = bounded_grid(blocks, runs, deep)
     streamed = view.outputs * view.itemsize > STREAMED_BYTES
-    instance = len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch
     return Made(
         "few_taps",
-        few_taps_defines(*instance, slot),
+        few_taps_defines(len(plan.axes), view.dtype, plan.arithmetic, taps, wide, pitch, slot),
         grid,
         RUN_THREADS,
         Share(packed, streamed, parts=threads, runs_h=grid[1], runs_d=grid[2] * layers),
         (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
         layers,
-        tuple(few_taps_defines(*instance, other) for other in _slots(*instance) if other != slot),
     )
 
 

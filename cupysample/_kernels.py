@@ -10,16 +10,12 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from cupysample import _threads
-from cupysample._tuning import COMPILING_SHARE, LOOKED_UP_SECONDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,48 +81,16 @@ _functions: dict[tuple[str, Defines, int], Any] = {}
 """Never forgotten: of those that are launched, only handles are held elsewhere."""
 
 
-def function(kernel: str, defines: Defines, device: int, beside: Collection[Defines] = ()) -> Any:
-    """Return the compiled instance for a device, as a CuPy function, whose ``ptr`` is the driver's.
-
-    Where it is compiled now, so are others of the kernel at the same time.
-    """
+def function(kernel: str, defines: Defines, device: int) -> Any:
+    """Return the compiled instance for a device, as a CuPy function, whose ``ptr`` is the driver's."""
     key = (kernel, defines, device)
     try:
         return _functions[key]
     except KeyError:
         with lock:  # one thread compiles, the others wait for its result
             if key not in _functions:
-                with _compiling(kernel, beside, device):
-                    _functions[key] = _compile(kernel, defines, device)
+                _functions[key] = _compile(kernel, defines, device)
             return _functions[key]
-
-
-@contextmanager
-def _compiling(kernel: str, instances: Collection[Defines], device: int) -> Iterator[None]:
-    """Compile these in threads of their own while the caller compiles one; not if CuPy has that on disk, and is done soon."""
-    done = threading.Event()
-
-    def compile_too(defines: Defines) -> None:
-        if not done.wait(LOOKED_UP_SECONDS):
-            with suppress(Exception):  # it is compiled again when it is needed, and the error raised there
-                cupy = import_cupy()
-                with cupy.cuda.Device(device):
-                    cupy.cuda.runtime.memGetInfo()  # gives the thread the device's context
-                    _functions[kernel, defines, device] = _load(cupy, source(kernel, defines))
-
-    missing = [defines for defines in instances if (kernel, defines, device) not in _functions]
-    threads: list[threading.Thread] = []
-    try:
-        for defines in missing[: max(_threads.get_num_threads() // COMPILING_SHARE - 1, 0)]:
-            thread = threading.Thread(target=compile_too, args=(defines,), name="cupysample")
-            with suppress(RuntimeError):  # there may be no more threads
-                thread.start()
-                threads.append(thread)
-        yield
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
 
 
 def _compile(kernel: str, defines: Defines, device: int) -> Any:
@@ -186,13 +150,12 @@ def launcher(
     grid: tuple[int, int, int],
     block: tuple[int, int, int],
     shared: int,
-    beside: Collection[Defines],
     device: int,
     /,
 ) -> Launcher:
     """Return the driver's launch of an instance; CuPy's own sorts out its arguments in every call."""
     launch = import_cupy().cuda.driver.launchKernel
-    return partial(launch, function(kernel, defines, device, beside).ptr, *grid, *block, shared)
+    return partial(launch, function(kernel, defines, device).ptr, *grid, *block, shared)
 
 
 Parameters = tuple[memoryview, int]

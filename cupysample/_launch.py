@@ -65,17 +65,13 @@ def geometry_dtype(axes: int) -> np.dtype[Any]:
 
 
 class Launch(NamedTuple):
-    """One kernel launch but for the two addresses: ``kernel(source, out, geometry)``.
-
-    beside:  instances of the same kernel that other sizes may ask for.
-    """
+    """One kernel launch but for the two addresses: ``kernel(source, out, geometry)``."""
 
     kernel: str
     defines: Defines
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     shared: int
-    beside: tuple[Defines, ...]
     geometry: NDArray[Any]
 
 
@@ -117,8 +113,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
         entry["align_corners"] = axis.align_corners
         entry["wide"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
-    block = made.threads // made.layers, 1, made.layers
-    return Launch(made.kernel, made.defines, made.grid, block, 0, made.beside, geometry)
+    return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), 0, geometry)
 
 
 def _batch(dim: Dim) -> tuple[tuple[int, int, int], int, int]:

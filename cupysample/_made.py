@@ -43,7 +43,6 @@ class Made(NamedTuple):
 
     tables:  the kind of each axis, as of ``table_arrays``.
     layers:  depths that a block has side by side, each for as many of its threads.
-    beside:  the instances of the same taps that rows of other sizes may ask for.
     """
 
     kernel: str
@@ -53,7 +52,6 @@ class Made(NamedTuple):
     share: Share = Share()
     tables: tuple[int, ...] = (PLAIN, PLAIN, PLAIN)
     layers: int = 1
-    beside: tuple[Defines, ...] = ()
 
 
 def basic_defines(axes: int, dtype: str, arithmetic: str, index: str, computed: int) -> Defines:

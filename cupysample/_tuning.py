@@ -423,15 +423,6 @@ RESIDENT_WALKS = {**dict.fromkeys((2, 3, 4, 5), 132 * 640), **dict.fromkeys((6, 
 """Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
 thread: 79 and 96 registers where bytes lie in order; and of kernels/band_walk.cu, by the rows whose sums it holds."""
 
-LOOKED_UP_SECONDS, COMPILING_SHARE = 0.05, 2
-"""Seconds until a kernel is not on CuPy's disk, but being compiled; and one in how many threads compiles an instance then.
-
-Measured, H100 with 16 virtual cores, 2026-11-27, milliseconds of a first call that found its kernel on disk: 32 in a new process,
-else 1 to 3; that compiled it: 181 to 591. On two virtual cores of one EPYC, with a driver that does nothing, 2026-11-28, a first call
-that compiled 1, 2, 3 and 4 instances of bilinear float32 at once: 194 297 395 604, of nearest 349 376 533 746: two share a core. On
-cores of their own not yet measured.
-"""
-
 TABLE_ROWS = 1 << 20
 """Rows of the longest axis that is tabulated."""
 

@@ -7,7 +7,6 @@ It records what a driver would see, and fails where a device would: on a launch 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import sys
 import threading
 import types
@@ -42,7 +41,6 @@ class Driver:
     launched: list[tuple[str, int, int]] = field(default_factory=list)  # instance, device, stream
     compiled: list[str] = field(default_factory=list)
     functions: dict[int, tuple[str, int]] = field(default_factory=dict)  # of a handle: instance, device
-    handles: Iterator[int] = field(default_factory=itertools.count)
     uploads: int = 0
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
@@ -157,7 +155,7 @@ class RawModule:
     def get_function(self, entry: str) -> Any:
         assert entry == "cupysample_entry"
         _give_context()
-        handle = 0x1000 + 16 * next(driver().handles)
+        handle = 0x1000 + 16 * len(driver().functions)
         driver().functions[handle] = self.name, driver().device
         return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=handle))
 
@@ -265,9 +263,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     empty_caches()
     sys.modules["cupy"] = module
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_kernels, "LOOKED_UP_SECONDS", 3600)  # whatever is compiled was on disk
-            yield module, driver()
+        yield module, driver()
     finally:
         empty_caches()
         del sys.modules["cupy"]

@@ -7,7 +7,6 @@ import importlib
 import re
 import sys
 import threading
-import time
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 import torch
 
 import cupysample
-from cupysample import _cuda, _interpolate, _kernels, _threads
+from cupysample import _cuda, _interpolate, _kernels
 from tests import cases, cupy_on_host
 from tests.cupy_on_host import Array, Driver, Stream
 
@@ -82,110 +81,15 @@ def test_warm_call_uploads_compiles_and_allocates_nothing_but_the_output(driver:
     assert driver.allocations == before
 
 
-class Together(cupy_on_host.RawModule):
-    """Nothing of it is on disk: an instance is compiled when ``number`` are being compiled at the same time."""
-
-    barrier: threading.Barrier
-
-    @classmethod
-    def install(cls, cupy: Any, monkeypatch: pytest.MonkeyPatch, number: int, threads: int) -> None:
-        cls.barrier = threading.Barrier(number, timeout=60)
-        cupy.RawModule = cls
-        monkeypatch.setattr(_kernels, "LOOKED_UP_SECONDS", 0)
-        monkeypatch.setattr(_threads, "_chosen", [threads])
-
-    def get_function(self, entry: str) -> Any:
-        self.barrier.wait()
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.05)  # the call waits for it
-        return super().get_function(entry)
-
-
-@pytest.mark.parametrize(
-    ("mode", "dtype", "shape", "number"),
-    [
-        ("nearest", "float32", (1, 3, 16, 16), 4),
-        ("nearest", "uint8", (1, 3, 16, 16), 4),
-        ("bilinear", "float32", (1, 3, 16, 16), 4),
-        ("bilinear", "float16", (1, 3, 16, 16), 5),
-        ("bilinear", "uint8", (1, 3, 16, 16), 5),
-        ("bicubic", "float32", (1, 3, 16, 16), 4),
-        ("bicubic", "float64", (1, 3, 16, 16), 1),
-        ("linear", "float32", (2, 3, 16), 4),
-        ("trilinear", "float32", (1, 1, 6, 5, 16), 5),
-    ],
-)
-def test_a_new_size_compiles_nothing(
-    cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch, mode: str, dtype: str, shape: Any, number: int
-) -> None:
-    """The first call compiles, at the same time, what has rows of whole words, doubled, halved, or any; but not what copies."""
-    x = array(*shape, dtype=dtype)
-    Together.install(cupy, monkeypatch, number, threads=2 * number)
-    cupysample.interpolate(x, size=20, mode=mode)
-    assert len(driver.compiled) == len(set(driver.compiled)) == len(_kernels._functions) == number
-    launched = set()
-    for size in ((12, 8, 32), *((n, 201 - n, n) for n in range(1, 201) if n != shape[-1])):
-        cupysample.interpolate(x, size=size[-(len(shape) - 2) :], mode=mode)
-        launched.add(driver.launched[-1][0])
-    assert len(driver.compiled) == number
-    assert launched == set(driver.compiled)
-
-
-def test_instances_are_compiled_together_by_half_of_the_threads(
-    cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_size_compiles_nothing(driver: Driver) -> None:
+    """But for rows that grow and are whole vectors, whose source is copied ahead: they have an instance of their own."""
     x = array(1, 3, 16, 16)
-    for threads, mode, number in ((1, "nearest", 1), (2, "nearest-exact", 1), (5, "bilinear", 2), (7, "bicubic", 3)):
-        before = len(driver.compiled)
-        Together.install(cupy, monkeypatch, number, threads)
-        cupysample.interpolate(x, size=20, mode=mode)
-        assert len(driver.compiled) - before == (0 if mode == "nearest-exact" else number)  # whose kernel is nearest's
-
-
-def test_what_is_on_disk_brings_no_other_instance(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_chosen", [16])
-    cupysample.interpolate(array(1, 3, 16, 16), size=20, mode="bilinear")
-    assert len(driver.compiled) == 1
-
-
-def test_an_instance_that_fails_beside_another_fails_when_it_is_needed(
-    cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x = array(1, 3, 16, 16)
-    Together.install(cupy, monkeypatch, 4, threads=8)
-    error = cupy.cuda.compiler.CompileException
-
-    class Broken(Together):
-        def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-            super().__init__(code=code, options=options)
-            self.broken = "#define CS_GROWTH 2\n" in code
-
-        def get_function(self, entry: str) -> Any:
-            function = super().get_function(entry)
-            if self.broken:
-                raise error("kernels/few_taps.cu(44): error: identifier is undefined")
-            return function
-
-    cupy.RawModule = Broken
-    cupysample.interpolate(x, size=20, mode="bilinear")
+    for width in (5, 20, 32, 64):
+        cupysample.interpolate(x, size=(20, width), mode="bilinear")
     assert len(driver.compiled) == 4
-    Together.barrier = threading.Barrier(1)
-    with pytest.raises(RuntimeError, match="does not compile"):
-        cupysample.interpolate(x, size=32, mode="bilinear")
-    cupysample.interpolate(x, size=64, mode="bilinear")
-    assert len(driver.compiled) == 5
-
-
-def test_where_no_thread_can_start_one_instance_is_compiled(
-    cupy: Any, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    Together.install(cupy, monkeypatch, 1, threads=16)
-    monkeypatch.setattr(threading.Thread, "start", fail)
-    cupysample.interpolate(array(1, 3, 16, 16), size=20, mode="bilinear")
-    assert len(driver.compiled) == len(driver.launched) == 1
+    for n in range(200):
+        cupysample.interpolate(x, size=(1 + n, 201 - n), mode="bilinear")
+    assert len(driver.compiled) == 4
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "area", "lanczos"])
