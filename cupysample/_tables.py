@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLAIN, PAIRS, BEGUN = 0, 1, 3
-"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/few_taps.cu's ``Window``;
+"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/held_rows.cuh's ``Window``;
 negative, ``Neighbours``."""
 PAIRED, ALIKE = 16, 32
 """Of a kind of ``Neighbours``: weights of fixed point are pairs; and times the number of a ratio, where they are too."""
@@ -63,7 +63,7 @@ def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
 
     kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
            kernels/window.cuh's ``Pairs``; BEGUN, with ``HELD``, for those of H in kernels/band_bytes.cu and band_walk.cu; else
-           for one array of kernels/few_taps.cu's ``Window`` of so many places, or of its ``Neighbours``, negative, with
+           for one array of kernels/held_rows.cuh's ``Window`` of so many places, or of its ``Neighbours``, negative, with
            ``PAIRED`` and ``ALIKE``.
     """
     taps: Taps = axis.taps()
