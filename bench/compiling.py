@@ -1,6 +1,6 @@
 """Compile instances of kernels into CuPy's disk cache, a process for each core: ``python -m bench.compiling``.
 
-A process compiles one at a time, for the compiler holds a lock.
+A process compiles one at a time: whoever does holds a lock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each workload should take on an H100, from what can be counted without one: ``python -m bench.model``.
+"""What each workload should take on a GPU, from what can be counted without one: ``python -m bench.model``.
 
 Bytes: input and output once, at what a copy reaches. Instructions: of the machine code, along the path that the workload
 takes through the loops, at what a multiprocessor can issue. The larger of the two is the time: a prediction. It knows
@@ -26,12 +26,22 @@ from tests.launches import arguments_of
 
 BEGIN, END = "<!-- model -->", "<!-- /model -->"
 
-MULTIPROCESSORS, CLOCK, LANES = 132, 1.85e9, 128
-"""Of an H100 SXM, and instructions that a multiprocessor issues in a clock, counted in threads."""
+
+class Device(NamedTuple):
+    """What kernels for sm_90 run on; ``copy``: bytes a second that a copy moves."""
+
+    multiprocessors: int
+    clock: float
+    copy: float
+
+
+DEVICES = {"h100": Device(132, 1.85e9, 3.0e12), "h200": Device(132, 1.85e9, 4.3e12)}
+"""SXM modules, by the names of their results. The copy of an H100 is measured; of an H200 it is predicted, for it has the same
+multiprocessors and memory of 4.8 TB/s for 3.35."""
+LANES = 128
+"""Instructions that a multiprocessor issues in a clock, counted in threads."""
 ISSUED = 0.7
 """The share of them that a good kernel issues."""
-COPY = 3.0e12
-"""Bytes a second that a copy moves on it."""
 LAUNCH_US = 2.3
 """The time of an empty kernel."""
 
@@ -56,7 +66,7 @@ class Prediction(NamedTuple):
         return "instructions" if self.instructions > self.budget else "bytes"
 
 
-def predict(workload: Workload) -> Prediction | None:
+def predict(workload: Workload, device: Device = DEVICES["h100"]) -> Prediction | None:
     """None for the general kernels, which nobody needs to predict."""
     plan, made = launch(workload)
     counters = {"few_taps": few_taps, "band": band, "band_bytes": band_bytes, "band_walk": band_walk}
@@ -65,18 +75,18 @@ def predict(workload: Workload) -> Prediction | None:
     code = sass(made.kernel, made.defines)
     outputs = math.prod(workload.shape if workload.gradient else workload.output_shape)
     instructions = counters[made.kernel](code, plan, made)
-    issue = MULTIPROCESSORS * CLOCK * LANES * ISSUED
-    seconds = max(workload.minimum_bytes / COPY, instructions * outputs / issue)
-    time_us = seconds * 1e6 + LAUNCH_US
+    issue = device.multiprocessors * device.clock * LANES * ISSUED
+    copied = workload.minimum_bytes / device.copy
+    time_us = max(copied, instructions * outputs / issue) * 1e6 + LAUNCH_US
     return Prediction(
         workload,
         made.kernel,
         code.registers,
         resident(code, math.prod(made.block)),
         instructions,
-        workload.minimum_bytes / COPY * issue / outputs,
+        copied * issue / outputs,
         time_us,
-        workload.minimum_bytes / COPY / (time_us * 1e-6),
+        copied / (time_us * 1e-6),
     )
 
 
@@ -255,8 +265,8 @@ def _loads(each: Instruction) -> bool:
     return each.loads > 0
 
 
-def table(predictions: list[Prediction]) -> str:
-    """The predictions in Markdown."""
+def table(predictions: list[Prediction], device: str) -> str:
+    """The predictions in Markdown, beside what was measured on the device of that name."""
     head = [
         "workload",
         "dtype",
@@ -272,7 +282,7 @@ def table(predictions: list[Prediction]) -> str:
         "measured",
         "limit",
     ]
-    measured = fractions_measured()
+    measured = fractions_measured(device)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for p in predictions:
         cells = [
@@ -291,25 +301,26 @@ def table(predictions: list[Prediction]) -> str:
     return "\n".join(lines)
 
 
-def fractions_measured() -> dict[tuple[str, ...], str]:
-    """Of a copy's bandwidth, in the newest committed results of an H100; with * where an earlier kernel was measured."""
-    newest = max((Path(__file__).parent / "results").glob("h100-*.json"))
-    rows = Record(newest).read()["rows"]
+def fractions_measured(device: str) -> dict[tuple[str, ...], str]:
+    """Of a copy's bandwidth, in the newest committed results, if any; with * where an earlier kernel was measured."""
+    newest = max((Path(__file__).parent / "results").glob(f"{device}-*.json"), default=None)
+    rows = Record(newest).read()["rows"] if newest else []
     return {key_of(row): f"{row['copy_fraction']:.0%}" + " *" * ("commit" in row) for row in rows}
 
 
-def predictions() -> list[Prediction]:
+def predictions(device: Device = DEVICES["h100"]) -> list[Prediction]:
     """Of every workload that is more than a launch."""
     large = [workload for workload in WORKLOADS if not workload.name.startswith("tiny")]
-    return [found for workload in large if (found := predict(workload))]
+    return [found for workload in large if (found := predict(workload, device))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, and write it if a file is named."""
     parser = argparse.ArgumentParser("python -m bench.model", description=__doc__)
     parser.add_argument("--readme", type=Path)
+    parser.add_argument("--device", choices=DEVICES, default="h100")
     options = parser.parse_args(arguments)
-    text = table(predictions())
+    text = table(predictions(DEVICES[options.device]), options.device)
     if options.readme:
         before, rest = options.readme.read_text(encoding="utf-8").split(BEGIN)
         after: Any = rest.split(END)[1]
