@@ -51,10 +51,10 @@ def set_num_threads(n: int) -> None:
         ``n`` is less than 1.
     """
     try:
-        number = operator.index(n)
+        number = None if isinstance(n, bool | np.bool_) else operator.index(n)
     except TypeError:
         number = None
-    if number is None or isinstance(n, bool | np.bool_):
+    if number is None:
         raise TypeError(f"n: must be an int, the number of threads, got {shown(n)}")
     if number < 1:
         raise ValueError(f"n: must be at least 1, got {number}")
