@@ -128,6 +128,10 @@ def _blas_threads() -> int:
 # The pool
 
 
+_NONE = object()
+"""No piece."""
+
+
 class _Job:
     """An iterator of pieces of work, each given out once, to the thread that calls or to a helper that has joined.
 
@@ -146,8 +150,11 @@ class _Job:
         return self
 
     def __next__(self) -> Any:
-        with self._lock:
-            return next(self._pieces)
+        with self._lock:  # nothing is raised inside: before CPython 3.11 an interrupt that follows would leave it taken
+            piece = next(self._pieces, _NONE)
+        if piece is _NONE:
+            raise StopIteration
+        return piece
 
     def run(self, helpers: int) -> None:
         """Work on it, with so many helpers if they are free, until all is done; or raise what one of them raised."""
