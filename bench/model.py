@@ -38,6 +38,8 @@ class Device(NamedTuple):
 DEVICES = {"h100": Device(132, 1.85e9, 3.0e12), "h200": Device(132, 1.85e9, 4.3e12)}
 """SXM modules, by the names of their results. The copy of an H100 is measured; of an H200 it is predicted, for it has the same
 multiprocessors and memory of 4.8 TB/s for 3.35."""
+SHOWN = "h100"
+"""The one of README.md."""
 LANES = 128
 """Instructions that a multiprocessor issues in a clock, counted in threads."""
 ISSUED = 0.7
@@ -66,8 +68,9 @@ class Prediction(NamedTuple):
         return "instructions" if self.instructions > self.budget else "bytes"
 
 
-def predict(workload: Workload, device: Device = DEVICES["h100"]) -> Prediction | None:
-    """None for the general kernels, which nobody needs to predict."""
+def predict(workload: Workload, name: str = SHOWN) -> Prediction | None:
+    """On the device of that name; None for the general kernels, which nobody needs to predict."""
+    device = DEVICES[name]
     plan, made = launch(workload)
     counters = {"few_taps": few_taps, "band": band, "band_bytes": band_bytes, "band_walk": band_walk}
     if made.kernel not in counters:
@@ -308,7 +311,7 @@ def fractions_measured(device: str) -> dict[tuple[str, ...], str]:
     return {key_of(row): f"{row['copy_fraction']:.0%}" + " *" * ("commit" in row) for row in rows}
 
 
-def predictions(device: Device = DEVICES["h100"]) -> list[Prediction]:
+def predictions(device: str = SHOWN) -> list[Prediction]:
     """Of every workload that is more than a launch."""
     large = [workload for workload in WORKLOADS if not workload.name.startswith("tiny")]
     return [found for workload in large if (found := predict(workload, device))]
@@ -318,9 +321,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, and write it if a file is named."""
     parser = argparse.ArgumentParser("python -m bench.model", description=__doc__)
     parser.add_argument("--readme", type=Path)
-    parser.add_argument("--device", choices=DEVICES, default="h100")
+    parser.add_argument("--device", choices=DEVICES, default=SHOWN)
     options = parser.parse_args(arguments)
-    text = table(predictions(DEVICES[options.device]), options.device)
+    text = table(predictions(options.device), options.device)
     if options.readme:
         before, rest = options.readme.read_text(encoding="utf-8").split(BEGIN)
         after: Any = rest.split(END)[1]

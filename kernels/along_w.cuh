@@ -1,7 +1,6 @@
 // along_w.cuh: a thread's elements of a row of out: where they lie, what they read of a source row, and that row filtered along W.
 #pragma once
 
-// A thread's elements of a row: where they lie in out, and what they read of a source row.
 struct Elements {
     const Geometry& g;
     const Axis& axis;

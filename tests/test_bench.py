@@ -478,7 +478,7 @@ def test_large_float_workloads_are_predicted_near_the_copy() -> None:
 def test_faster_memory_leaves_fewer_instructions(name: str, limit: str) -> None:
     """An H200 takes as long as an H100 where instructions are the limit, and less where bytes are."""
     workload = next(w for w in WORKLOADS if (w.name, w.dtype) == (name, "float16"))
-    h100, h200 = (model.predict(workload, model.DEVICES[device]) for device in ("h100", "h200"))
+    h100, h200 = (model.predict(workload, device) for device in ("h100", "h200"))
     assert h100
     assert h200
     assert h200.budget == pytest.approx(h100.budget * 3.0 / 4.3)
