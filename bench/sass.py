@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -36,11 +37,28 @@ def compiled(text: str, architecture: str) -> tuple[bytes, str]:
     """The cubin, and what ptxas says, with the options of CuPy's RawModule and ours; RuntimeError with the log."""
     from cupy.cuda import nvrtc
 
-    options = (*_kernels.OPTIONS, f"-arch={architecture}", f"-I{headers()}", "-ftz=true", "--ptxas-options=-v")
+    with _program(text, architecture, "--ptxas-options=-v") as program:
+        return nvrtc.getCUBIN(program) + b"\0", str(nvrtc.getProgramLog(program))  # CuPy takes the last byte for a NUL
+
+
+def ptx(text: str, architecture: str) -> str:
+    """What ptxas gets, of an architecture by the name of compute_90."""
+    from cupy.cuda import nvrtc
+
+    with _program(text, architecture) as program:
+        code: bytes = nvrtc.getPTX(program)
+        return code.rstrip(b"\0").decode()
+
+
+@contextmanager
+def _program(text: str, architecture: str, *options: str) -> Iterator[int]:
+    from cupy.cuda import nvrtc
+
     program = nvrtc.createProgram(text, "instance.cu", (), ())
     try:
-        nvrtc.compileProgram(program, options)
-        return nvrtc.getCUBIN(program) + b"\0", str(nvrtc.getProgramLog(program))  # CuPy takes the last byte for a NUL
+        given = (*_kernels.OPTIONS, f"-arch={architecture}", f"-I{headers()}", "-ftz=true", *options)
+        nvrtc.compileProgram(program, given)
+        yield program
     except nvrtc.NVRTCError as error:
         raise RuntimeError(nvrtc.getProgramLog(program)) from error
     finally:

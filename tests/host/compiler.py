@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 Flavour = Literal["plain", "sanitize", "log"]
 
 HERE = Path(__file__).resolve().parent
-HEADERS = ("cuda_on_host.h", "cuda_fp16.h", "cuda_bf16.h")
+HEADERS = ("cuda_on_host.h", "cuda_fp16.h", "cuda_bf16.h", "ptx_on_host.h")
 RUNTIME = "cuda_on_host.cpp"
 
 COMMON = (
