@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORWARD, TRANSPOSED = 1, 2
-"""Rows computed by the threads, of a matrix or of its transpose; see kernels/taps.cuh."""
+"""Rows computed by the threads, of a matrix or of its transpose; see kernels/computed_taps.cuh."""
 METHOD_NUMBERS = {method: number for number, method in enumerate(METHODS)}
 MEAN_PIXELS = 1 << 24
 """Pixels of a mean whose sum fits 32 bits."""
@@ -154,7 +154,8 @@ def resample(plan: Plan, view: View, tabulated: bool) -> Made:
     if not tabulated:
         computed = TRANSPOSED if plan.axes[0].transposed else FORWARD
     small = view.small and not computed
-    defines = resample_defines(len(plan.axes), view.dtype, plan.arithmetic, small, computed)
+    antialias = computed > 0 and any(axis.method.endswith("-antialias") for axis in plan.axes)
+    defines = resample_defines(len(plan.axes), view.dtype, plan.arithmetic, small, computed, antialias)
     return Made("resample", defines, _one_output_a_thread(view), BLOCK)
 
 
@@ -167,9 +168,9 @@ def nearest_defines(axes: int, dtype: str, small: bool) -> Defines:
     return basic_defines(axes, dtype, "copy", _index(small), 0)
 
 
-def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: int) -> Defines:
+def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: int, antialias: bool) -> Defines:
     """The defines of an instance of kernels/resample.cu."""
-    return basic_defines(axes, dtype, arithmetic, _index(small), computed)
+    return *basic_defines(axes, dtype, arithmetic, _index(small), computed), ("CS_ANTIALIAS", str(int(antialias)))
 
 
 def _index(small: bool) -> str:
@@ -190,6 +191,8 @@ def _general_instances() -> Iterator[tuple[str, Defines]]:
         for bits, small in itertools.product((8, 16, 32, 64, 128), (True, False)):
             yield "nearest", nearest_defines(axes, f"bits{bits}", small)
         for dtype, arithmetic in COMPUTING:
-            for small, computed in ((True, 0), (False, 0), (False, FORWARD), (False, TRANSPOSED)):
-                if computed == FORWARD or arithmetic == "float" or (arithmetic != "mean" and not computed):
-                    yield "resample", resample_defines(axes, dtype, arithmetic, small, computed)
+            for small in (True, False) if arithmetic != "mean" else ():
+                yield "resample", resample_defines(axes, dtype, arithmetic, small, 0, False)
+            for computed, antialias in itertools.product((FORWARD, TRANSPOSED), (False, True)):
+                if (computed == FORWARD or arithmetic == "float") and not (antialias and arithmetic == "mean"):
+                    yield "resample", resample_defines(axes, dtype, arithmetic, False, computed, antialias)

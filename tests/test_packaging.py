@@ -39,7 +39,7 @@ sys.path[:] = [entry for entry in sys.path if entry not in before] + before
 import cupysample
 from cupysample import _kernels, _launch
 
-text = _kernels.source("resample", _launch.resample_defines(2, "float32", "float", True, False))
+text = _kernels.source("resample", _launch.resample_defines(2, "float32", "float", True, 0, False))
 assert "cupysample_entry" in text and "__global__" in text
 assert (Path(_kernels.folder()) / "nearest.cu").is_file()
 y = cupysample.interpolate(np.arange(4.0).reshape(1, 1, 2, 2), scale_factor=2, mode="bilinear")
