@@ -75,7 +75,7 @@ def test_sine() -> None:
 
 
 def test_the_kernels_have_the_same_sine() -> None:
-    text = (Path(__file__).parents[1] / "kernels" / "taps.cuh").read_text()
+    text = (Path(__file__).parents[1] / "kernels" / "computed_taps.cuh").read_text()
     body = text[text.index("double sine(double x)") :].split("\n}\n")[0]
     assert [float(number) for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", body)] == list(_filters.SINE[::-1])
 
