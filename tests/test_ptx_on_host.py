@@ -149,6 +149,18 @@ def test_instructions() -> None:
         assert made.run(job).tolist() == [word % 2**32 for word in expected], statements
 
 
+def test_any_kernel_by_its_name() -> None:
+    """With the addresses of its parameters, as a driver takes them; beside another kernel."""
+    copy = COPY.replace("STATEMENTS", "popc.b32 %r4, %r3;")
+    other = COPY.replace("cupysample_entry", "other").replace("STATEMENTS", "mov.u32 %r4, 0;")
+    made = build({"copy": as_text(copy + other, "cupysample_entry")})
+    x, out, parameters = np.array([7, 0xFFFFFFFF], np.uint32), np.zeros(2, np.uint32), np.array([0, 2], np.uint32)
+    pointers = np.array([x.ctypes.data, out.ctypes.data], np.uint64)
+    addresses = np.array([*(pointers.ctypes.data + 8 * n for n in range(2)), parameters.ctypes.data], np.uint64)
+    made.launch(Job("copy", (1, 1, 1), (3, 1, 1), {}, b"\0"), {"source": addresses.ctypes.data, "out": 0})
+    assert out.tolist() == [3, 32]
+
+
 @pytest.mark.parametrize(
     "statement", ["sqrt.rn.f32 %f1, %f2;", "atom.global.add.u32 %r4, [%rd1], 1;", "bar.warp.sync -1;"]
 )

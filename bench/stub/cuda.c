@@ -1,4 +1,5 @@
-// libcuda.so.1: a CUDA driver that does nothing. Handles are numbers, a launch reads a parameter and is forgotten.
+// libcuda.so.1: a CUDA driver that does nothing. Handles are numbers, a launch reads a parameter and is forgotten; unless
+// device.py is asked, which runs kernels on the CPU.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,12 +33,20 @@ int cuLinkComplete(Handle state, Handle* image, size_t* size) {
 }
 int cuLinkDestroy(Handle state) { return 0; }
 int cuModuleLoad(Handle* module, const char* path) { return give(module); }
-int cuModuleLoadData(Handle* module, const void* image) { return give(module); }
+static int (*load)(Handle module, const char* image);
+static Handle (*get)(Handle module, const char* name);
+static int (*launch)(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                     unsigned shared, void** parameters);
+void stub_ask(void* on_load, void* on_get, void* on_launch) { load = on_load, get = on_get, launch = on_launch; }
+int cuModuleLoadData(Handle* module, const void* image) { return give(module), load ? load(*module, image) : 0; }
 int cuModuleUnload(Handle module) { return 0; }
-int cuModuleGetFunction(Handle* function, Handle module, const char* name) { return give(function); }
+int cuModuleGetFunction(Handle* function, Handle module, const char* name) {
+    return get ? *function = get(module, name), 0 : give(function);
+}
 int cuModuleGetGlobal_v2(Handle* address, size_t* size, Handle module, const char* name) { return *size = 8, give(address); }
 int cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Handle stream, void** parameters, void** extra) {
+    if (launch) return launch(function, gx, gy, gz, bx, by, bz, shared, parameters);
     if (parameters) (void)*(volatile char*)parameters[0];
     return gx && gy && gz && bx && by && bz ? 0 : 1;
 }

@@ -1,4 +1,5 @@
-// The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied.
+// The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied. With
+// CUPY_STUB_DEVICE in the environment, which device.py sets, memory is the host's, and copies are made at once.
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,8 +9,30 @@
 static __thread int device;
 static uintptr_t memory = 0x700000000000, next = 0x1000;
 
+static int works(void) {
+    static int known;
+    if (!known) known = getenv("CUPY_STUB_DEVICE") ? 1 : -1;
+    return known > 0;
+}
 static cudaError_t allocate(void** address, size_t size) {
-    *address = (void*)__sync_fetch_and_add(&memory, (size + 512) & ~(uintptr_t)511);
+    size = (size + 512) & ~(size_t)511;
+    *address = works() ? aligned_alloc(512, size) : (void*)__sync_fetch_and_add(&memory, size);
+    return *address ? 0 : cudaErrorMemoryAllocation;
+}
+static cudaError_t release(void* p) {
+    if (works()) free(p);
+    return 0;
+}
+static cudaError_t copy(void* to, const void* from, size_t size) {
+    if (works()) memmove(to, from, size);
+    return 0;
+}
+static cudaError_t fill(void* to, int value, size_t size) {
+    if (works()) memset(to, value, size);
+    return 0;
+}
+static cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t rows) {
+    for (size_t i = 0; i < rows; ++i) copy((char*)to + i * to_pitch, (const char*)from + i * from_pitch, width);
     return 0;
 }
 static cudaError_t give(void* out) {
@@ -48,6 +71,19 @@ F(cudaMalloc)(void** p, size_t size) { return allocate(p, size); }
 F(cudaMallocManaged)(void** p, size_t size, unsigned flags) { return allocate(p, size); }
 F(cudaMallocAsync)(void** p, size_t size, cudaStream_t stream) { return allocate(p, size); }
 F(cudaMallocFromPoolAsync)(void** p, size_t size, cudaMemPool_t pool, cudaStream_t stream) { return allocate(p, size); }
+F(cudaFree)(void* p) { return release(p); }
+F(cudaFreeAsync)(void* p, cudaStream_t stream) { return release(p); }
+F(cudaMemcpy)(void* to, const void* from, size_t n, enum cudaMemcpyKind kind) { return copy(to, from, n); }
+F(cudaMemcpyAsync)(void* to, const void* from, size_t n, enum cudaMemcpyKind kind, cudaStream_t s) { return copy(to, from, n); }
+F(cudaMemcpyPeer)(void* to, int a, const void* from, int b, size_t n) { return copy(to, from, n); }
+F(cudaMemcpyPeerAsync)(void* to, int a, const void* from, int b, size_t n, cudaStream_t s) { return copy(to, from, n); }
+F(cudaMemcpy2D)(void* to, size_t tp, const void* from, size_t fp, size_t w, size_t h, enum cudaMemcpyKind kind) {
+    return copy_rows(to, tp, from, fp, w, h);
+}
+F(cudaMemcpy2DAsync)(void* to, size_t tp, const void* from, size_t fp, size_t w, size_t h, enum cudaMemcpyKind kind,
+                     cudaStream_t stream) { return copy_rows(to, tp, from, fp, w, h); }
+F(cudaMemset)(void* to, int value, size_t n) { return fill(to, value, n); }
+F(cudaMemsetAsync)(void* to, int value, size_t n, cudaStream_t stream) { return fill(to, value, n); }
 F(cudaHostAlloc)(void** p, size_t size, unsigned flags) { return (*p = malloc(size + 1)) ? 0 : cudaErrorMemoryAllocation; }
 F(cudaFreeHost)(void* p) { return free(p), 0; }
 F(cudaMemGetInfo)(size_t* free, size_t* total) { return *free = *total = (size_t)80 << 30, 0; }

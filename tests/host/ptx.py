@@ -43,7 +43,7 @@ SIMPLE = {
     "rem",
     "rcp",
 }
-SIMPLE |= {"neg", "abs", "min", "max", "and", "or", "xor", "not"}
+SIMPLE |= {"neg", "abs", "min", "max", "and", "or", "xor", "not", "popc"}
 """Instructions whose operands are all of the type that they name."""
 COMPARISONS = {f"{name}{u}" for name in ("eq", "ne", "lt", "le", "gt", "ge") for u in ("", "u")} | {"num", "nan"}
 ROUNDING = {"rni", "rzi", "rmi", "rpi"}
@@ -71,16 +71,23 @@ class PTXError(Exception):
     """What has no meaning here yet."""
 
 
-def as_text(ptx: str) -> str:
-    """Return the text of a kernel ``(source, out, parameters)`` for ``build``; PTXError for what is not known."""
+def as_text(ptx: str, entry: str | None = None) -> str:
+    """Return the text of a kernel ``(source, out, parameters)`` for ``build``; PTXError for what is not known.
+
+    By its name, of any kernel: ``source`` is then where the addresses of its parameters are, as a driver takes them.
+    """
     ptx = re.sub(r"//.*", "", ptx)
     shared = _Shared.of(ptx)
     text = [_PREAMBLE]
     for header in _HEADER.finditer(ptx):
         _, kind, returned, name, parameters, _ = header.groups()
         body = _body(ptx, header.end())
+        if kind == "entry" and name != (entry or name):
+            continue
         if kind == "entry":
-            text += _entry(parameters, shared)
+            text += _any_entry(parameters) if entry else _entry(parameters)
+            if shared.places:
+                text.append(f"__shared__ __align__(128) unsigned char shared[{shared.end - FIRST}];")
         else:
             names = [_PARAMETER.search(each) for each in (returned or "", *parameters.split(","))]
             arguments = ", ".join(f"unsigned char* {found[4]}" for found in names if found)
@@ -104,15 +111,23 @@ class _Shared(NamedTuple):
         return cls(places, end)
 
 
-def _entry(parameters: str, shared: _Shared) -> Iterator[str]:
+_HEAD = 'extern "C" __global__ void CS_ENTRY(const void* given_source, void* given_out, const Parameters given) {'
+
+
+def _entry(parameters: str) -> Iterator[str]:
     """The head of the kernel: parameters as a device has them, bytes."""
     (_, _, _, source, _), (_, _, _, out, _), (align, _, _, struct, extent) = _PARAMETER.findall(parameters)
     yield f"struct Parameters {{ alignas({align}) unsigned char bytes[{extent}]; }};"
-    yield 'extern "C" __global__ void CS_ENTRY(const void* given_source, void* given_out, const Parameters given) {'
+    yield _HEAD
     for name, pointer in ((source, "&given_source"), (out, "&given_out"), (struct, "&given")):
         yield f"const unsigned char* const {name} = reinterpret_cast<const unsigned char*>({pointer});"
-    if shared.places:
-        yield f"__shared__ __align__(128) unsigned char shared[{shared.end - FIRST}];"
+
+
+def _any_entry(parameters: str) -> Iterator[str]:
+    yield "struct Parameters {};"
+    yield _HEAD
+    for n, (_, _, _, name, _) in enumerate(_PARAMETER.findall(parameters)):
+        yield f"const unsigned char* const {name} = static_cast<const unsigned char* const*>(given_source)[{n}];"
 
 
 def _body(ptx: str, start: int) -> Iterator[tuple[str, str, str]]:

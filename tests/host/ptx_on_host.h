@@ -160,6 +160,10 @@ template <class T>
 T rem(T a, T b) {
     return a % b;
 }
+template <class T>
+u32 popc(T a) {
+    return u32(__builtin_popcountll(u64(a)));
+}
 // The low bits of `a`, so many, in `b`, at a place.
 inline u32 bfi(u32 a, u32 b, u32 place, u32 bits) {
     const u64 mask = ((u64(1) << (bits & 255)) - 1) << (place & 255);
