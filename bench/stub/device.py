@@ -27,11 +27,11 @@ from tests.host.harness import HostKernels, Job, build
 from tests.host.ptx import as_text
 
 compiling: list[str] = []
-"""The instance of ours that is."""
+"""Names of our instances that are being compiled: one, or none."""
 modules: dict[int, tuple[bool, str]] = {}
 """Whether a module is ours; then the name of its instance, else its PTX."""
 functions: list[tuple[bool, str, str]] = []
-"""Of a module, and its name."""
+"""Their modules, and their names."""
 LAUNCH_FAILED = 719
 
 ours = cache(launches.build_all)
