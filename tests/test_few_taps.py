@@ -179,6 +179,11 @@ def everything() -> list[Call]:
     return [*calls(), *wide_lanczos(), *means(), *skipping(), *halves(), *doubled_volumes()]
 
 
+def jobs() -> list[Job]:
+    """All of them, packed, in few blocks."""
+    return [call.job(blocks=(2, 7)[n % 2]) for n, call in enumerate(everything())]  # of 7 some have no rows
+
+
 @pytest.fixture(scope="module")
 def kernels() -> HostKernels:
     """Every instance, compiled with g++."""
@@ -241,10 +246,10 @@ def test_means_of_every_sum(kernels: HostKernels) -> None:
 
 
 def test_sanitizers_and_races(kernels: HostKernels) -> None:
-    jobs = [call.job(blocks=(2, 7)[n % 2]) for n, call in enumerate(everything())]  # of 7 some have no rows
-    replay_sanitized(kernels, jobs)
-    logged = launches.build_all("log", {job.kernel for job in jobs}.__contains__)
-    for job in jobs:
+    launched = jobs()
+    replay_sanitized(kernels, launched)
+    logged = launches.build_all("log", {job.kernel for job in launched}.__contains__)
+    for job in launched:
         assert not races(logged.log(job)), job.kernel
 
 

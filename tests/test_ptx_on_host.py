@@ -41,8 +41,7 @@ def jobs() -> list[Job]:
     """Launches of every instance: few blocks, small arrays."""
     with pytest.MonkeyPatch.context() as patch:
         general = test_sanitized.general_jobs(patch)
-    few_taps = (call.job(blocks=(2, 7)[n % 2]) for n, call in enumerate(test_few_taps.everything()))
-    return [*general.values(), *few_taps, *test_band.sanitized()]
+    return [*general.values(), *test_few_taps.jobs(), *test_band.sanitized()]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -112,6 +111,13 @@ $L__BB0_2:
 """Of words, one a thread, as many as the parameters say."""
 
 
+def copying(name: str, words: list[int]) -> Job:
+    """A launch of it, of a thread more than there are words."""
+    x = np.array(words, np.uint32)
+    parameters = np.array([0, len(words)], np.uint32).tobytes()
+    return Job(name, (1, 1, 1), (len(words) + 1, 1, 1), {"source": x, "out": np.zeros_like(x)}, parameters)
+
+
 SNIPPETS = [
     ("mov.b32 %r4, %r3;", [1, 0xFFFFFFFF], [1, 0xFFFFFFFF]),
     ("shr.s32 %r4, %r3, 40;", [0x80000000, 5], [0xFFFFFFFF, 0]),
@@ -142,11 +148,7 @@ def test_instructions() -> None:
     texts = {f"snippet {n}": as_text(COPY.replace("STATEMENTS", each)) for n, (each, _, _) in enumerate(SNIPPETS)}
     made = build(texts)
     for name, (statements, words, expected) in zip(texts, SNIPPETS, strict=True):
-        x = np.array(words, np.uint32)
-        arrays = {"source": x, "out": np.zeros_like(x)}
-        parameters = np.array([0, len(words)], np.uint32).tobytes()
-        job = Job(name, (1, 1, 1), (len(words) + 1, 1, 1), arrays, parameters)
-        assert made.run(job).tolist() == [word % 2**32 for word in expected], statements
+        assert made.run(copying(name, words)).tolist() == [word % 2**32 for word in expected], statements
 
 
 def test_any_kernel_by_its_name() -> None:
@@ -180,9 +182,7 @@ def test_what_the_sanitizers_would_see() -> None:
             "insufficient space for an object",
         ),
     ):
-        x = np.arange(2, dtype=np.uint32)
-        parameters = np.array([0, 1], np.uint32).tobytes()
-        job = Job("copy", (1, 1, 1), (1, 1, 1), {"source": x, "out": np.zeros_like(x)}, parameters)
+        job = copying("copy", [0, 1])
         made = build({"copy": as_text(COPY.replace("STATEMENTS", statements))})
         if said is None:
             replay_sanitized(made, [job])

@@ -50,7 +50,7 @@ ROUNDING = {"rni", "rzi", "rmi", "rpi"}
 IGNORED = {"rn", "ftz", "nc", "cs", "uni"}
 """Modifiers that go without saying, or mean nothing on a host; and ``ftz``, which is looked for."""
 
-_HEADER = re.compile(r"(\.visible\s+)?\.(entry|func)\s*(?:\(([^)]*)\))?\s*(\w+)\s*\(([^)]*)\)([^{;]*)\{")
+_HEADER = re.compile(r"\.(entry|func)\s*(?:\(([^)]*)\))?\s*(\w+)\s*\(([^)]*)\)[^{;]*\{")
 _SHARED = re.compile(r"^\s*\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\];", re.MULTILINE)
 _PARAMETER = re.compile(r"\.param (?:\.align (\d+) )?\.([a-z]+)(\d+)(?: \.ptr[^\]]*?)? (\w+)(?:\[(\d+)\])?")
 _STATEMENT = re.compile(r"\s*(?:([{}])|(\$?\w+):(?!:)|((?:[^;{}]|\{[^}]*\})+);)")
@@ -80,7 +80,7 @@ def as_text(ptx: str, entry: str | None = None) -> str:
     shared = _Shared.of(ptx)
     text = [_PREAMBLE]
     for header in _HEADER.finditer(ptx):
-        _, kind, returned, name, parameters, _ = header.groups()
+        kind, returned, name, parameters = header.groups()
         body = _body(ptx, header.end())
         if kind == "entry" and name != (entry or name):
             continue

@@ -204,16 +204,8 @@ template <class T>
 T abs(T a) {
     return a < T(0) ? neg(a) : a == T(0) ? T(0) : a;
 }
-template <class T>
-T min(T a, T b) {
-    if constexpr (std::is_integral<T>::value) return a < b ? a : b;
-    else return T(fmin(a, b));
-}
-template <class T>
-T max(T a, T b) {
-    if constexpr (std::is_integral<T>::value) return a > b ? a : b;
-    else return T(fmax(a, b));
-}
+using ::max;
+using ::min;
 template <class T>
 T sat(T a) {
     return a > T(0) ? a < T(1) ? a : T(1) : T(0);
