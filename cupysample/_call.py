@@ -16,13 +16,13 @@ Run = Callable[[Any, Any], Any]
 class Call:
     """It serves any arrays of this library and these layouts; hashed and compared by what it is about.
 
-    output:    how to allocate the result, None where the user gives ``out``.
+    output:    how a result is allocated where the user gives no ``out``; it need not have the layout of one that is given.
     prepared:  gives the run that is kept for it; None before there is one, and once that is evicted.
     """
 
     __slots__ = ("_hash", "_spans", "library", "out", "output", "plan", "prepared", "source")
 
-    def __init__(self, plan: Plan, library: Library, source: Layout, out: Layout, output: Output | None) -> None:
+    def __init__(self, plan: Plan, library: Library, source: Layout, out: Layout, output: Output) -> None:
         self.plan, self.library, self.source, self.out, self.output = plan, library, source, out, output
         self._hash = hash((plan, source, out))
         self._spans = source.span, out.span
@@ -38,9 +38,9 @@ class Call:
         mine, others = ((each.plan, each.library, each.source, each.out, each.output) for each in (self, other))
         return mine == others
 
-    def allocator(self, like: Any) -> Callable[[], Any] | None:
-        """Return what allocates the result, of the dtype of ``like``; None where the user gives ``out``."""
-        return None if self.output is None else self.library.allocator(like, self.output)
+    def allocator(self, like: Any) -> Callable[[], Any]:
+        """Return what allocates a result, of the dtype of ``like``."""
+        return self.library.allocator(like, self.output)
 
     def check_memory(self, x: Any, out: Any) -> None:
         """Refuse an ``out`` that may not be written or that shares memory with the input."""

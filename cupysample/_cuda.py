@@ -153,7 +153,7 @@ def _run(call: Call, like: Any, made: Launch, tables: list[_DeviceTable]) -> Run
         try:
             if before != device:
                 set_device(device)
-            if allocate is not None:
+            if out is None:
                 out = allocate()
             stream = current_stream(device)
             if stream and is_capturing(stream):

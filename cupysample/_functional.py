@@ -174,7 +174,7 @@ def warmup(
     size, scale_factor, mode, align_corners, recompute_scale_factor, antialias : as in ``interpolate``
         The arguments of the call to come.
     out : array, optional
-        As in the call to come: its strides matter.
+        As in the call to come, where its strides are not those that a new output would have.
     backward : bool
         Prepare ``interpolate_backward`` too, for a gradient laid out as the output is.
 

@@ -47,9 +47,9 @@ def _prepare(call: Call, x: Any, out: Any) -> Run:
 
 def _empty(call: Call, x: Any, out: Any) -> Any:
     """An output without elements."""
-    allocate = call.allocator(x)
-    if allocate is None:
+    if out is not None:
         return out
+    allocate = call.allocator(x)
     if call.source.device is None:
         return allocate()
     from cupysample import _kernels
@@ -206,10 +206,9 @@ def _new(
 ) -> Call:
     if math.prod(shape) * source.itemsize > LAST_INT64:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    if out is not None:
-        return Call(plan, library, source, _checked_out(out, library, source, shape), None)
     output = _arrays.output(source, shape, channels_last)
-    return Call(plan, library, source, output.layout, output)
+    layout = output.layout if out is None else _checked_out(out, library, source, shape)
+    return Call(plan, library, source, layout, output)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def prepared(call: Call, x: Any, out: Any) -> Run:
     found = _programs.get(key)
     if found is None:
         allocate = call.allocator(x)
-        if allocate is not None:
+        if out is None:
             allocate()  # a program of more than memory holds takes long to prepare
         program = prepare(call.plan, call.source, call.out, *key[1:])
         found = keep(
@@ -48,12 +48,12 @@ def prepared(call: Call, x: Any, out: Any) -> Run:
     return found.run
 
 
-def _run(program: Program, library: Library, allocate: Callable[[], Any] | None) -> Run:
+def _run(program: Program, library: Library, allocate: Callable[[], Any]) -> Run:
     """All that a warm call needs, looked up once."""
     host, threads = library.host, library.threads
 
     def run(x: Any, out: Any) -> Any:
-        if allocate is not None:
+        if out is None:
             out = allocate()
         program.run(host(x), host(out), threads)
         return out

@@ -131,20 +131,23 @@ def test_capture_takes_a_warm_call_and_refuses_a_cold_one(driver: Driver) -> Non
 
 def test_warmup_leaves_only_the_launch(driver: Driver) -> None:
     """Nothing is allocated or launched by it, nothing compiled or uploaded after it, gradient included."""
-    x, out = array(1, 2, 5, 6), Array((1, 2, 18, 9), np.float32).transpose((0, 1, 3, 2))
+    x, out, gradient = array(1, 2, 5, 6), Array((1, 2, 9, 18), np.float32), Array((1, 2, 5, 6), np.float32)
+    transposed = Array((1, 2, 18, 9), np.float32).transpose((0, 1, 3, 2))
     allocations = driver.allocations
     cupysample.warmup(x, (9, 18), mode="bilinear", backward=True)
-    cupysample.warmup(x, (9, 18), mode="bilinear", out=out)
+    cupysample.warmup(x, (9, 18), mode="bilinear", out=transposed)
     assert driver.allocations == allocations
     assert not driver.launched
     uploads, compiled = driver.uploads, list(driver.compiled)
     with Stream(non_blocking=True) as stream:
         stream.begin_capture()
         y = cupysample.interpolate(x, (9, 18), mode="bilinear")
-        cupysample.interpolate(x, (9, 18), mode="bilinear", out=out)
+        cupysample.interpolate(x, (9, 18), mode="bilinear", out=transposed)
+        cupysample.interpolate(x, (9, 18), mode="bilinear", out=out)  # of the strides that y has
         cupysample.interpolate_backward(y, x.shape, (9, 18), mode="bilinear")
+        cupysample.interpolate_backward(y, x.shape, (9, 18), mode="bilinear", out=gradient)
         stream.end_capture()
-    assert len(driver.launched) == 3
+    assert len(driver.launched) == 5
     assert (driver.uploads, driver.compiled) == (uploads, compiled)
     with cupy_on_host.tensors_on(1, stream=9):
         t = torch.from_numpy(x.values).requires_grad_()
