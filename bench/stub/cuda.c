@@ -36,7 +36,7 @@ int cuModuleLoad(Handle* module, const char* path) { return give(module); }
 static int (*load)(Handle module, const char* image);
 static Handle (*get)(Handle module, const char* name);
 static int (*launch)(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                     unsigned shared, void** parameters);
+                     unsigned shared, Handle stream, void** parameters);
 void stub_ask(void* on_load, void* on_get, void* on_launch) { load = on_load, get = on_get, launch = on_launch; }
 int cuModuleLoadData(Handle* module, const void* image) { return give(module), load ? load(*module, image) : 0; }
 int cuModuleUnload(Handle module) { return 0; }
@@ -46,7 +46,7 @@ int cuModuleGetFunction(Handle* function, Handle module, const char* name) {
 int cuModuleGetGlobal_v2(Handle* address, size_t* size, Handle module, const char* name) { return *size = 8, give(address); }
 int cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Handle stream, void** parameters, void** extra) {
-    if (launch) return launch(function, gx, gy, gz, bx, by, bz, shared, parameters);
+    if (launch) return launch(function, gx, gy, gz, bx, by, bz, shared, stream, parameters);
     if (parameters) (void)*(volatile char*)parameters[0];
     return gx && gy && gz && bx && by && bz ? 0 : 1;
 }

@@ -1,9 +1,11 @@
 // The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied. With
-// CUPY_STUB_DEVICE in the environment, which device.py sets, memory is the host's, and copies are made at once.
+// CUPY_STUB_DEVICE in the environment, which device.py sets, memory is the host's, and copies are made at once. Events have the
+// host's time. One stream at a time is captured; device.py remembers the launches.
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #undef cudaGetDeviceProperties
 
 static __thread int device;
@@ -14,7 +16,14 @@ static int works(void) {
     if (!known) known = getenv("CUPY_STUB_DEVICE") ? 1 : -1;
     return known > 0;
 }
+static cudaStream_t captured;
+static cudaGraph_t graph;  // NULL but while a stream is captured
+static cudaError_t (*replay)(cudaGraph_t graph);
+void stub_ask_to_replay(void* on_launch) { replay = on_launch; }
+cudaGraph_t stub_graph(cudaStream_t stream) { return stream == captured ? graph : NULL; }
+
 static cudaError_t allocate(void** address, size_t size) {
+    if (graph) return cudaErrorStreamCaptureUnsupported;
     size = (size + 512) & ~(size_t)511;
     *address = works() ? aligned_alloc(512, size) : (void*)__sync_fetch_and_add(&memory, size);
     return *address ? 0 : cudaErrorMemoryAllocation;
@@ -24,10 +33,12 @@ static cudaError_t release(void* p) {
     return 0;
 }
 static cudaError_t copy(void* to, const void* from, size_t size) {
+    if (graph) return cudaErrorStreamCaptureUnsupported;
     if (works()) memmove(to, from, size);
     return 0;
 }
 static cudaError_t fill(void* to, int value, size_t size) {
+    if (graph) return cudaErrorStreamCaptureUnsupported;
     if (works()) memset(to, value, size);
     return 0;
 }
@@ -105,16 +116,31 @@ F(cudaStreamCreateWithFlags)(cudaStream_t* out, unsigned flags) { return give(ou
 F(cudaStreamCreateWithPriority)(cudaStream_t* out, unsigned flags, int priority) { return give(out); }
 F(cudaStreamGetFlags)(cudaStream_t stream, unsigned* flags) { return *flags = 0, 0; }
 F(cudaStreamGetPriority)(cudaStream_t stream, int* priority) { return *priority = 0, 0; }
-F(cudaStreamIsCapturing)(cudaStream_t stream, enum cudaStreamCaptureStatus* status) { return *status = 0, 0; }
-F(cudaStreamEndCapture)(cudaStream_t stream, cudaGraph_t* out) { return give(out); }
-F(cudaGraphInstantiate)(cudaGraphExec_t* out, cudaGraph_t graph, unsigned long long flags) { return give(out); }
-F(cudaEventCreate)(cudaEvent_t* out) { return give(out); }
-F(cudaEventCreateWithFlags)(cudaEvent_t* out, unsigned flags) { return give(out); }
-F(cudaEventElapsedTime)(float* time, cudaEvent_t from, cudaEvent_t to) { return *time = 0, 0; }
+F(cudaStreamIsCapturing)(cudaStream_t stream, enum cudaStreamCaptureStatus* status) {
+    *status = stub_graph(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return 0;
+}
+F(cudaStreamBeginCapture)(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
+    if (graph) return cudaErrorStreamCaptureUnsupported;
+    return captured = stream, give(&graph);
+}
+F(cudaStreamEndCapture)(cudaStream_t stream, cudaGraph_t* out) { return *out = stub_graph(stream), graph = NULL, 0; }
+F(cudaGraphInstantiate)(cudaGraphExec_t* out, cudaGraph_t from, unsigned long long flags) {
+    return *out = (cudaGraphExec_t)from, 0;
+}
+F(cudaGraphLaunch)(cudaGraphExec_t launched, cudaStream_t stream) { return replay ? replay((cudaGraph_t)launched) : 0; }
+F(cudaEventCreate)(cudaEvent_t* out) { return (*out = calloc(1, sizeof(struct timespec))) ? 0 : cudaErrorMemoryAllocation; }
+F(cudaEventCreateWithFlags)(cudaEvent_t* out, unsigned flags) { return cudaEventCreate(out); }
+F(cudaEventRecord)(cudaEvent_t event, cudaStream_t stream) { return clock_gettime(CLOCK_MONOTONIC, (void*)event), 0; }
+F(cudaEventElapsedTime)(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    const struct timespec *a = (void*)from, *b = (void*)to;
+    return *milliseconds = (b->tv_sec - a->tv_sec) * 1e3 + (b->tv_nsec - a->tv_nsec) / 1e6, 0;
+}
+F(cudaEventDestroy)(cudaEvent_t event) { return free(event), 0; }
 F(cudaIpcGetMemHandle)(cudaIpcMemHandle_t* out, void* p) { return clear(out, sizeof *out); }
 F(cudaIpcGetEventHandle)(cudaIpcEventHandle_t* out, cudaEvent_t event) { return clear(out, sizeof *out); }
 F(cudaIpcOpenMemHandle)(void** out, cudaIpcMemHandle_t handle, unsigned flags) { return allocate(out, 512); }
-F(cudaIpcOpenEventHandle)(cudaEvent_t* out, cudaIpcEventHandle_t handle) { return give(out); }
+F(cudaIpcOpenEventHandle)(cudaEvent_t* out, cudaIpcEventHandle_t handle) { return cudaEventCreate(out); }
 F(cudaCreateTextureObject)(cudaTextureObject_t* out, const struct cudaResourceDesc* r, const struct cudaTextureDesc* t,
                            const struct cudaResourceViewDesc* v) { return give(out); }
 F(cudaCreateSurfaceObject)(cudaSurfaceObject_t* out, const struct cudaResourceDesc* r) { return give(out); }

@@ -2,7 +2,7 @@
 
 CuPy is real, and so are its calls to the driver; memory is the host's, and kernels run on the CPU before their launch returns:
 those of this project from their text, CuPy's own from their PTX. It shows that the tests of a GPU, and what they call, do what
-they should; not streams, captures or time.
+they should; not what streams do beside each other, nor time, which is the host's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ modules: dict[int, tuple[bool, str]] = {}
 """Whether a module is ours; then the name of its instance, else its PTX."""
 functions: list[tuple[bool, str, str]] = []
 """Their modules, and their names."""
-LAUNCH_FAILED = 719
+Launched = tuple[HostKernels, Job, dict[str, int]]
+graphs: dict[int, list[Launched]] = {}
+"""What was launched while a stream was captured."""
+LAUNCH_FAILED, CAPTURE_UNSUPPORTED = 719, 900
+runtime, driver = ctypes.CDLL(None), ctypes.CDLL("libcuda.so.1")  # the runtime is loaded before everything else
+runtime.stub_graph.argtypes, runtime.stub_graph.restype = (ctypes.c_size_t,), ctypes.c_size_t
 
 ours = cache(launches.build_all)
 
@@ -55,9 +60,14 @@ def get(module: int, name: bytes) -> int:
     return len(functions)
 
 
-def launch(function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, addresses: int, /) -> int:
+def launch(
+    function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, addresses: int, /
+) -> int:
     """``cuLaunchKernel``; ``addresses`` is where those of the parameters are."""
     is_ours, module, name = functions[function - 1]
+    graph = runtime.stub_graph(stream)
+    if graph and not is_ours:
+        return CAPTURE_UNSUPPORTED  # its parameters will be elsewhere
     try:
         if is_ours:
             kernels, name = ours(), module
@@ -66,11 +76,30 @@ def launch(function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, 
             parameters = ctypes.string_at(geometry, kernels.parameter_bytes(name))
         else:
             kernels, placed, parameters = of_cupy(module, name), {"source": addresses, "out": 0}, b"\0"
-        kernels.launch(Job(name, (gx, gy, gz), (bx, by, bz), {}, parameters, shared), placed)
     except Exception:  # it must not leave a callback of C
         traceback.print_exc()
         return LAUNCH_FAILED
+    launched = kernels, Job(name, (gx, gy, gz), (bx, by, bz), {}, parameters, shared), placed
+    if not graph:
+        return run([launched])
+    graphs.setdefault(graph, []).append(launched)
     return 0
+
+
+def run(launches: list[Launched]) -> int:
+    """One after another, each to its end."""
+    try:
+        for kernels, job, placed in launches:
+            kernels.launch(job, placed)
+    except Exception:  # likewise
+        traceback.print_exc()
+        return LAUNCH_FAILED
+    return 0
+
+
+def replay(graph: int) -> int:
+    """``cudaGraphLaunch``."""
+    return run(graphs.get(graph, []))
 
 
 compiled = _kernels._compile
@@ -86,9 +115,10 @@ def compile_noting(kernel: str, defines: Defines, device: int) -> Any:
 
 
 _kernels._compile = compile_noting
-ASKED = (
-    ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p)(load),
-    ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t, ctypes.c_char_p)(get),
-    ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_uint] * 7, ctypes.c_size_t)(launch),
-)
-ctypes.CDLL("libcuda.so.1").stub_ask(*ASKED)
+Int, Word = ctypes.c_int, ctypes.c_size_t
+LOAD = ctypes.CFUNCTYPE(Int, Word, ctypes.c_void_p)(load)
+GET = ctypes.CFUNCTYPE(Word, Word, ctypes.c_char_p)(get)
+LAUNCH = ctypes.CFUNCTYPE(Int, Word, *[ctypes.c_uint] * 7, Word, Word)(launch)
+REPLAY = ctypes.CFUNCTYPE(Int, Word)(replay)
+driver.stub_ask(LOAD, GET, LAUNCH)
+runtime.stub_ask_to_replay(REPLAY)
