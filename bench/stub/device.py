@@ -20,7 +20,7 @@ os.environ |= {
     "CUPY_CACHE_DIR": os.environ["CUPY_CACHE_DIR"] + "-ptx",
 }
 
-from cupysample import _kernels
+from cupysample import _kernels, _launch
 from cupysample._kernels import Defines
 from tests import launches
 from tests.host.harness import HostKernels, Job, build
@@ -39,7 +39,16 @@ LAUNCH_FAILED, CAPTURE_UNSUPPORTED = 719, 900
 runtime, driver = ctypes.CDLL(None), ctypes.CDLL("libcuda.so.1")  # the runtime is loaded before everything else
 runtime.stub_graph.argtypes, runtime.stub_graph.restype = (ctypes.c_size_t,), ctypes.c_size_t
 
+texts: dict[str, str] = {}
+"""Those of our instances that were compiled."""
 ours = cache(launches.build_all)
+known = {launches.name(*instance) for instance in _launch.instances()}
+
+
+@cache
+def of_ours(name: str) -> HostKernels:
+    """An instance: in the build of all there are; or by itself, where constants are being tried."""
+    return ours() if name in known else build({name: texts[name]})
 
 
 @cache
@@ -70,7 +79,7 @@ def launch(
         return CAPTURE_UNSUPPORTED  # its parameters will be elsewhere
     try:
         if is_ours:
-            kernels, name = ours(), module
+            kernels, name = of_ours(module), module
             source, out, geometry = (ctypes.c_uint64 * 3).from_address(addresses)
             placed = {key: ctypes.c_uint64.from_address(at).value for key, at in (("source", source), ("out", out))}
             parameters = ctypes.string_at(geometry, kernels.parameter_bytes(name))
@@ -107,7 +116,9 @@ compiled = _kernels._compile
 
 def compile_noting(kernel: str, defines: Defines, device: int) -> Any:
     """``_kernels._compile``, which loads a module."""
-    compiling.append(launches.name(kernel, defines))
+    name = launches.name(kernel, defines)
+    texts[name] = _kernels.source(kernel, defines)
+    compiling.append(name)
     try:
         return compiled(kernel, defines, device)
     finally:
