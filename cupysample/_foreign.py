@@ -31,16 +31,17 @@ def imported_out(x: Any) -> Any:
     A producer older than the mark, which is of DLPack 1.0, counts as read-only, as with NumPy.
     """
     view = imported(x, "out")
-    if not isinstance(view, np.ndarray) and _is_read_only(x):
+    if not isinstance(view, np.ndarray) and _is_read_only(x, view.device.id):
         raise ValueError("out: must be writeable, got a read-only array")
     return view
 
 
-def _is_read_only(x: Any) -> bool:
+def _is_read_only(x: Any, device: int) -> bool:
     if not hasattr(x, "__dlpack__"):
         return bool(x.__cuda_array_interface__["data"][1])
-    try:
-        capsule = x.__dlpack__(max_version=(1, 0))
+    stream = None if _package(x) in FROM_DLPACK else import_cupy().cuda.get_current_stream(device).ptr or 1
+    try:  # 1 is the default stream; told none, a producer would make that one wait
+        capsule = x.__dlpack__(stream=stream, max_version=(1, 0))
     except TypeError:
         return True
     address, versioned = _managed(capsule)
@@ -66,7 +67,7 @@ def imported(x: Any, name: str) -> Any:
     """Return a view of a foreign array, NumPy's or CuPy's; ``name`` is the argument's, for errors."""
     try:
         if not hasattr(x, "__dlpack__"):
-            return import_cupy().asarray(_described(x))
+            return _described(x)
         kind, index = x.__dlpack_device__()
         if kind in CUDA:
             cupy = import_cupy()
@@ -80,10 +81,19 @@ def imported(x: Any, name: str) -> Any:
 
 
 def _described(x: Any) -> Any:
-    """``__cuda_array_interface__`` forbids stream 0, whose meaning depends on the reader; CuPy does not check."""
-    if x.__cuda_array_interface__.get("stream") == 0:
+    """A view of an array that only has ``__cuda_array_interface__``, which does not say on which device it lies.
+
+    CuPy copies what does not lie on the current one. Stream 0, whose meaning depends on the reader, is forbidden there; CuPy
+    does not check.
+    """
+    interface = x.__cuda_array_interface__
+    if interface.get("stream") == 0:
         raise ValueError("__cuda_array_interface__: stream 0 is ambiguous; use 1 or 2 for the default streams, or None")
-    return x
+    cupy, address = import_cupy(), interface["data"][0]
+    runtime = cupy.cuda.runtime
+    device = runtime.pointerGetAttributes(address).device if address else runtime.getDevice()
+    with cupy.cuda.Device(device):
+        return cupy.asarray(x)
 
 
 def _on_host(x: Any) -> Any:
@@ -124,6 +134,13 @@ def _bfloat16() -> Any:
 
 def exported(result: Any, like: Any) -> Any:
     """Return a NumPy or CuPy array as one of the library of ``like``, as itself where that cannot import arrays."""
+    if isinstance(result, np.ndarray):
+        return _exported(result, like)
+    with import_cupy().cuda.Device(result.device.id):  # a reader is made to wait for what is current there
+        return _exported(result, like)
+
+
+def _exported(result: Any, like: Any) -> Any:
     bits = isinstance(result, np.ndarray) and result.dtype.name == "bfloat16"
     producer = _Recoded(result.view(np.uint16), _UINT, _BFLOAT) if bits else result
     if hasattr(like, "__array_namespace__"):

@@ -45,6 +45,7 @@ class Driver:
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
     waits: int = 0  # for a whole device
+    places: dict[int, int] = field(default_factory=dict)  # the devices of addresses, 0 of others
 
     @property
     def device(self) -> int:
@@ -194,6 +195,13 @@ def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None
     driver().uploads += 1
 
 
+def _asarray(x: Any) -> Array:
+    """``cupy.asarray``: what lies on another device is copied to the current one."""
+    values = getattr(x, "values", x)
+    elsewhere = driver().places.get(values.ctypes.data, 0) != driver().device
+    return Array(None, values=values.copy() if hasattr(x, "__cuda_array_interface__") and elsewhere else values)
+
+
 def _from_dlpack(x: Any) -> Array:
     """``cupy.from_dlpack``: asks a producer for what its stream has for the current one, or takes a capsule."""
     if hasattr(x, "__dlpack__"):
@@ -242,7 +250,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     cuda = types.SimpleNamespace(
         Device=Device,
         Stream=Stream,
-        get_current_stream=lambda device: types.SimpleNamespace(ptr=driver().current.streams[-1]),
+        get_current_stream=lambda device=None: types.SimpleNamespace(ptr=driver().current.streams[-1]),
         memory=types.SimpleNamespace(Memory=Memory),
         driver=types.SimpleNamespace(launchKernel=_launch, CUDADriverError=CUDADriverError),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
@@ -253,11 +261,12 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
             getDevice=lambda: driver().device,
             setDevice=lambda device: setattr(driver(), "device", device),
             memGetInfo=_give_context,
+            pointerGetAttributes=lambda address: types.SimpleNamespace(device=driver().places.get(address, 0)),
         ),
     )
     module: Any = types.ModuleType("cupy")
     module.ndarray, module.cuda, module.RawModule = Array, cuda, RawModule
-    module.asarray = lambda values: Array(None, values=getattr(values, "values", values))
+    module.asarray = _asarray
     module.from_dlpack = _from_dlpack
     before = sys.modules.get("cupy")
     empty_caches()

@@ -252,7 +252,9 @@ def test_device_memory_stays_where_it_is(driver: Driver) -> None:
     """One launch on the producer's device, its addresses; a CuPy array out."""
     values = noise(1, 2, 4, 5)
     expected = interpolate(values, 7, mode="bilinear")
-    for index, x in ((0, OnDevice(values)), (2, OnDevice(values, 2)), (0, Described(values))):
+    there = values.copy()
+    driver.places[there.ctypes.data] = 2
+    for index, x in ((0, OnDevice(values)), (2, OnDevice(values, 2)), (0, Described(values)), (2, Described(there))):
         launched = len(driver.launched)
         y: Any = interpolate(x, 7, mode="bilinear")
         assert isinstance(y, cupy_on_host.Array)
@@ -263,13 +265,35 @@ def test_device_memory_stays_where_it_is(driver: Driver) -> None:
 
 
 @pytest.mark.host
+def test_out_on_another_device_is_written(driver: Driver) -> None:
+    values, out = noise(1, 2, 4, 5), np.zeros((1, 2, 8, 10), np.float32)
+    driver.places |= {values.ctypes.data: 2, out.ctypes.data: 2}
+    interpolate(Described(values), scale_factor=2, out=Described(out))
+    np.testing.assert_array_equal(out, interpolate(values, scale_factor=2))
+    assert driver.device == 0
+
+
+@pytest.mark.host
 @pytest.mark.usefixtures("driver")
 def test_producers_are_told_the_current_stream() -> None:
-    x = OnDevice(noise(1, 2, 4, 5))
+    x, out = OnDevice(noise(1, 2, 4, 5)), OnDevice(np.zeros((1, 2, 7, 7), np.float32))
     interpolate(x, 7)
     with cupy_on_host.Stream(non_blocking=True) as stream:
         interpolate(x, 7)
-    assert x.streams == [1, stream.ptr]
+        interpolate(x, 7, out=out)
+    assert x.streams == [1, stream.ptr, stream.ptr]
+    assert set(out.streams) == {stream.ptr}
+
+
+@pytest.mark.host
+def test_results_are_given_away_on_their_device(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose current stream is what their reader is made to wait for."""
+    devices = []
+    library: Any = types.ModuleType("paddle")
+    library.from_dlpack = lambda _: devices.append(driver.device)
+    monkeypatch.setitem(sys.modules, "paddle", library)
+    interpolate(type("Tensor", (OnDevice,), {"__module__": "paddle.base"})(noise(1, 2, 4, 5), 2), 7)
+    assert (devices, driver.device) == ([2], 0)
 
 
 @pytest.mark.host
