@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
 from operator import attrgetter
@@ -18,9 +19,13 @@ import numpy as np
 from cupysample import _threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
+
+
+Run = Callable[[Any, Any], Any]
+"""``run(x, out)`` resamples ``x`` into ``out`` or, where that is None, a new array, which it returns."""
 
 
 class Layout(NamedTuple):
@@ -49,6 +54,20 @@ class Layout(NamedTuple):
         """First byte and end of the bytes from the lowest to the highest element, relative to [0, 0, …]."""
         steps = [stride * (n - 1) for stride, n in zip(self.strides, self.shape, strict=True)]
         return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0) + self.itemsize
+
+    def canonical(self) -> Layout:
+        """Return the one layout of all that differ in strides of axes of extent 1 alone, which lead nowhere.
+
+        There each is the extent of the axes inside of it, channels the innermost where they are neighbours in memory.
+        """
+        axes = list(range(len(self.shape)))
+        if self.shape[1] > 1 and self.strides[1] == self.itemsize:
+            axes.append(axes.pop(1))
+        strides, step = list(self.strides), self.itemsize
+        for axis in reversed(axes):
+            strides[axis] = step if self.shape[axis] == 1 else strides[axis]
+            step = strides[axis] * self.shape[axis]
+        return self._replace(strides=tuple(strides))
 
 
 class Library(Protocol):
@@ -80,6 +99,9 @@ class Library(Protocol):
 
     def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
         """Return what allocates such outputs, of the dtype of ``like``; the device is current then."""
+
+    def on_device(self, run: Run, device: int) -> Run:
+        """Return ``run`` where the library takes the current device of CUDA for its own; else with ``device`` made its own."""
 
     def stream(self) -> Callable[[int], int]:
         """Return what gives the handle of the library's current stream on a CUDA device."""
@@ -134,6 +156,9 @@ class _NumPy:
     def allocator(self, like: NDArray[Any], output: Output) -> Callable[[], NDArray[Any]]:
         return _permuted(partial(np.empty, output.shape, like.dtype.newbyteorder("=")), output.axes)
 
+    def on_device(self, run: Run, device: int) -> Run:
+        raise AssertionError("NumPy arrays live in host memory")
+
     def stream(self) -> Callable[[int], int]:
         raise AssertionError("NumPy arrays live in host memory")
 
@@ -182,6 +207,9 @@ class _CuPy:
 
     def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
         return _permuted(_cupy_empty(output.shape, like.dtype.type), output.axes)
+
+    def on_device(self, run: Run, device: int) -> Run:
+        return run
 
     def stream(self) -> Callable[[int], int]:
         current = sys.modules["cupy"].cuda.get_current_stream
@@ -238,6 +266,22 @@ class _Torch:
     def allocator(self, like: Any, output: Output) -> Callable[[], Any]:
         layout = output.layout
         return partial(_torch_empty(layout.device is not None), layout.shape, output.steps, like.dtype)
+
+    def on_device(self, run: Run, device: int) -> Run:
+        """Torch may go back to a device in thought only, lest it make a context there, and then allocates there."""
+        cuda: Any = sys.modules["torch"].cuda
+        if cuda.device_count() < 2:
+            return run
+        exchange, restore = cuda._exchange_device, cuda._maybe_exchange_device  # as its own compiled code does
+
+        def on_device(x: Any, out: Any) -> Any:
+            before = exchange(device)
+            try:
+                return run(x, out)
+            finally:
+                restore(before)
+
+        return on_device
 
     def stream(self) -> Callable[[int], int]:
         return _torch_stream()

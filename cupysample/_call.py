@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cupysample import _arrays
-from cupysample._arrays import Layout, Library, Output
+from cupysample._arrays import Layout, Library, Output, Run
 from cupysample._plan import Plan
-
-Run = Callable[[Any, Any], Any]
-"""``run(x, out)`` resamples ``x`` into ``out`` or, where that is None, a new array, which it returns."""
 
 
 class Call:

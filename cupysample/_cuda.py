@@ -5,15 +5,16 @@ Once a call is warm nothing is uploaded, compiled, allocated or waited for.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cupysample import _kernels
-from cupysample._call import Call, Run
+from cupysample._arrays import Layout, Library, Output, Run
+from cupysample._call import Call
 from cupysample._launch import Launch, Table, launch
+from cupysample._plan import Plan
 from cupysample._tables import table_arrays
 from cupysample._taps import Axis
 from cupysample._tuning import LAUNCHES, TABLES_BYTES
@@ -31,11 +32,11 @@ class _DeviceTable:
     size: int
 
 
-_tables: OrderedDict[tuple[Axis, int, int], _DeviceTable] = OrderedDict()
+_tables: dict[tuple[Axis, int, int], _DeviceTable] = {}
 _captured: dict[_DeviceTable, None] = {}
 """Tables a captured graph reads: it may be launched at any time, so they are never freed."""
 
-_launches: OrderedDict[Call, _Prepared] = OrderedDict()
+_launches: dict[tuple[Plan, Layout, Layout], _Prepared] = {}
 
 
 def _upload(axis: Axis, windows: int, device: int) -> _DeviceTable:
@@ -59,16 +60,24 @@ def _upload(axis: Axis, windows: int, device: int) -> _DeviceTable:
 
 
 def _evict() -> None:
-    """Forget the least recently prepared tables beyond the bound, with every launch that could hold them.
+    """Forget the least recently prepared tables beyond the bound, but captured ones, with the launches that hold them.
 
     A table's memory is freed with its last reference, by ``cudaFree``, which waits for whatever was launched; a call
-    that is about to launch holds a reference of its own.
+    that is about to launch holds a reference of its own. A finalizer that calls may do the same between any two steps.
     """
-    if sum(table.size for table in _tables.values()) <= TABLES_BYTES:
-        return
-    _launches.clear()
-    while len(_tables) > 1 and sum(table.size for table in _tables.values()) > TABLES_BYTES:
-        _tables.popitem(last=False)
+    mortal = [(key, table) for key, table in list(_tables.items()) if table not in _captured]
+    excess = sum(table.size for _, table in mortal) - TABLES_BYTES
+    evicted = set()
+    for key, table in mortal[:-1]:
+        if excess <= 0:
+            break
+        excess -= table.size
+        evicted.add(table)
+        _tables.pop(key, None)
+    if evicted:
+        for call, prepared in list(_launches.items()):
+            if not evicted.isdisjoint(prepared.tables):
+                _launches.pop(call, None)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -76,18 +85,26 @@ def _evict() -> None:
 
 
 class _Prepared(NamedTuple):
-    """A launch, and what runs it, which holds its tables, so that they outlive it."""
+    """A launch, the tables that it reads, and what runs it for a library and its outputs, which holds the tables too."""
 
     launch: Launch
-    run: Run
+    tables: tuple[_DeviceTable, ...]
+    runs: dict[tuple[Library, Output], Run]
 
 
 def prepared(call: Call, like: Any) -> Run:
-    """Return what an equal call that is about to launch has prepared, or prepare it; ``like``: an array of its dtype."""
-    return (_launches.get(call) or _first(call, like)).run
+    """Return what runs a call that is about to launch; ``like``: an array of its dtype."""
+    found = _launches.get(_key(call)) or _first(call)
+    each = call.library, call.output
+    return found.runs.get(each) or found.runs.setdefault(each, _run(call, like, found.launch, found.tables))
 
 
-def _first(call: Call, like: Any) -> _Prepared:
+def _key(call: Call) -> tuple[Plan, Layout, Layout]:
+    """What a launch depends on."""
+    return call.plan, call.source.canonical(), call.out.canonical()
+
+
+def _first(call: Call) -> _Prepared:
     """Prepare a call that is about to launch."""
     cuda, device = _kernels.import_cupy().cuda, call.source.device
     assert device is not None
@@ -99,42 +116,42 @@ def _first(call: Call, like: Any) -> _Prepared:
                 "uploads tables; before the capture, make the same call once or pass its arguments to "
                 "cupysample.warmup"
             )
-    return _prepare(call, like)
+    return _prepare(call)
 
 
-def warm(call: Call, like: Any) -> None:
+def warm(call: Call) -> None:
     """Do all that the first run would, but allocate and launch."""
-    if call not in _launches:
-        _prepare(call, like)
+    if _key(call) not in _launches:
+        _prepare(call)
 
 
-def _prepare(call: Call, like: Any) -> _Prepared:
+def _prepare(call: Call) -> _Prepared:
     """Build, upload and compile what a call needs, and remember it."""
     device = call.source.device
     assert device is not None
     tables: list[_DeviceTable] = []
 
     def table(axis: Axis, windows: int) -> Table:
-        entry = _tables.get((axis, windows, device))
-        if entry is None:
-            entry = _tables[axis, windows, device] = _upload(axis, windows, device)
-        _tables.move_to_end((axis, windows, device))
+        entry = _tables.pop((axis, windows, device), None) or _upload(axis, windows, device)
+        _tables[axis, windows, device] = entry  # the last
         tables.append(entry)
         return entry.addresses
 
+    key = _key(call)
     with _kernels.lock:
-        remembered = _launches.get(call)
+        remembered = _launches.get(key)
         if remembered is not None:  # by a thread that was faster
             return remembered
-        made = launch(call.plan, call.source, call.out, table)
+        made = launch(*key, table)
+        _kernels.function(made.kernel, made.defines, device)
         _evict()
-        _launches[call] = prepared = _Prepared(made, _run(call, like, made, tables))
-        while len(_launches) > LAUNCHES:
-            _launches.popitem(last=False)
+        _launches[key] = prepared = _Prepared(made, tuple(tables), {})
+        for other in list(_launches)[:-LAUNCHES]:
+            _launches.pop(other, None)
     return prepared
 
 
-def _run(call: Call, like: Any, made: Launch, tables: list[_DeviceTable]) -> Run:
+def _run(call: Call, like: Any, made: Launch, tables: tuple[_DeviceTable, ...]) -> Run:
     """All that a warm call needs, looked up once."""
     library, device, geometry = call.library, call.source.device, made.geometry
     assert device is not None
@@ -175,4 +192,4 @@ def _run(call: Call, like: Any, made: Launch, tables: list[_DeviceTable]) -> Run
                 set_device(before)
         return out
 
-    return run
+    return library.on_device(run, device)

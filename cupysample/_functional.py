@@ -169,19 +169,20 @@ def warmup(
     Parameters
     ----------
     input : array
-        One of the shape, strides, dtype and device to come; its values do not matter. Nothing is done for host memory
-        but to check the arguments.
+        One of the shape, strides, dtype and device to come, its address as far from a multiple of 16 bytes; of any library.
+        Values do not matter, nor do strides of axes of extent 1. Nothing is done for host memory but to check the arguments.
     size, scale_factor, mode, align_corners, recompute_scale_factor, antialias : as in ``interpolate``
         The arguments of the call to come.
     out : array, optional
-        As in the call to come, where its strides are not those that a new output would have.
+        As in the call to come, where that lies otherwise than a new output would: at a multiple of 16 bytes, and dense.
     backward : bool
         Prepare ``interpolate_backward`` too, for a gradient laid out as the output is.
 
     Returns
     -------
     None
-        The kernel stays loaded; tables stay as long as they are among the last 64 MiB, or for good once captured.
+        The kernel stays loaded. Its launch is remembered among the last 1024, while its tables are among the last 64 MiB;
+        tables that were captured stay for good.
 
     Raises
     ------

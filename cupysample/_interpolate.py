@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from cupysample import _arrays, _numpy, _plan
-from cupysample._arrays import Layout, Library
-from cupysample._call import Call, Run
+from cupysample._arrays import Layout, Library, Run
+from cupysample._call import Call
 from cupysample._plan import DTYPES, MODES
 from cupysample._tuning import CALLS
 from cupysample._words import shown
@@ -34,7 +34,9 @@ LAST_INT64 = 2**63 - 1
 def _prepare(call: Call, x: Any, out: Any) -> Run:
     """Return what runs a call from now on."""
     if 0 in call.out.shape:
-        return partial(_empty, call)
+        device = call.source.device
+        run: Run = partial(_empty, call)
+        return run if device is None else call.library.on_device(run, device)
     if call.source.device is None:
         run = _numpy.prepared(call, x, out)
     else:
@@ -58,12 +60,12 @@ def _empty(call: Call, x: Any, out: Any) -> Any:
         return allocate()
 
 
-def _warm(call: Call, like: Any) -> None:
+def _warm(call: Call) -> None:
     """Do all that the first run would, but allocate and launch."""
     if call.source.device is not None and 0 not in call.out.shape:
         from cupysample import _cuda
 
-        _cuda.warm(call, like)
+        _cuda.warm(call)
 
 
 def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
@@ -89,9 +91,9 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
     call = checked(library, input, None, arguments, out)
-    _warm(call, input)
+    _warm(call)
     if backward:
-        _warm(_adjoint(library, call.out, call.source.shape, arguments, None), input)
+        _warm(_adjoint(library, call.out, call.source.shape, arguments, None))
 
 
 def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:

@@ -84,8 +84,11 @@ class Table(NamedTuple):
 
 
 def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int], Table]) -> Launch:
-    """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns."""
-    view = view_of(plan, source, out)
+    """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns.
+
+    It is the same for all layouts whose ``canonical`` ones are.
+    """
+    view = view_of(plan, source.canonical(), out.canonical())
     copy = plan.arithmetic == "copy"
     tabulated = not copy and all(has_table(axis) for axis in plan.axes)
     if plan.arithmetic == "mean":

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cupysample import _copies, _sums
-from cupysample._arrays import Layout, Library
-from cupysample._call import Call, Run
+from cupysample._arrays import Layout, Library, Run
+from cupysample._call import Call
 from cupysample._kept import keep
 from cupysample._plan import Plan
 from cupysample._program import Program, orders

@@ -56,7 +56,7 @@ def interpolate_backward(
 
 def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
     """``cupysample.warmup`` for a tensor."""
-    input = input.detach()
+    input = _resolved(input.detach())
     _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward)
 
 
@@ -116,9 +116,12 @@ def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = 
 
 
 def _kernels(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Any:
-    if x.is_conj() or x.is_neg():
-        x = x.resolve_conj().resolve_neg()
-    return _interpolate.resample(x, input_size, arguments, out)
+    return _interpolate.resample(_resolved(x), input_size, arguments, out)
+
+
+def _resolved(x: Tensor) -> Tensor:
+    """With its values in memory."""
+    return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 
 _hidden: list[Callable[..., Any]] = []

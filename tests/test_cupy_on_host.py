@@ -8,7 +8,8 @@ import re
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 import cupysample
-from cupysample import _cuda, _interpolate, _kernels
+from cupysample import _arrays, _cuda, _interpolate, _kernels
 from tests import cases, cupy_on_host
 from tests.cupy_on_host import Array, Driver, Stream
 
@@ -160,6 +161,65 @@ def test_warmup_leaves_only_the_launch(driver: Driver) -> None:
         cupysample.warmup(x)
 
 
+def captured(call: Callable[[], object]) -> bool:
+    """Whether a call is warm."""
+    with Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        try:
+            call()
+        except RuntimeError as error:
+            if "the stream is being captured" not in str(error):
+                raise
+            return False
+        finally:
+            stream.end_capture()
+    return True
+
+
+@pytest.mark.usefixtures("driver")
+def test_what_makes_no_difference_to_a_launch_needs_no_warmup_of_its_own() -> None:
+    """The library, and strides of axes of extent 1."""
+    values = cases.values(np.random.default_rng(0), (2, 8, 9, 1), "float32").transpose(0, 3, 1, 2)
+    grey, one = Array(None, values=values), array(1, 1, 8, 9)
+    batch, channels = array(5, 4, 8, 9), Array((1, 4, 16, 18), np.float32)
+    for x in (grey, one):
+        cupysample.warmup(x, scale_factor=2, mode="bilinear")
+    calls: list[tuple[Array, Array]] = [
+        (grey, Array((2, 1, 16, 18), np.float32)),
+        (one, Array(None, values=channels.values[:, 1:2])),
+        (Array(None, values=batch.values[2:3, 1:2]), Array((1, 1, 16, 18), np.float32)),
+        (Array(None, values=batch.values[2, 1][None, None]), Array((1, 1, 16, 18), np.float32)),
+    ]
+    for x, out in calls:
+        assert captured(partial(cupysample.interpolate, x, scale_factor=2, mode="bilinear", out=out))
+        np.testing.assert_array_equal(out.values, cupysample.interpolate(x, scale_factor=2, mode="bilinear").values)
+    with cupy_on_host.tensors_on(0, stream=1):
+        t = torch.from_numpy(one.values)
+        assert captured(lambda: cupysample.interpolate(t, scale_factor=2, mode="bilinear"))
+    assert not captured(lambda: cupysample.interpolate(one, scale_factor=2, mode="bicubic"))
+
+
+@pytest.mark.usefixtures("driver")
+def test_eviction_forgets_only_what_loses_its_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what has none, nor what was captured, whose tables are kept in any case."""
+    monkeypatch.setattr(_cuda, "TABLES_BYTES", 20_000)
+    x, out = array(1, 1, 40, 40), Array((1, 1, 77, 91), np.float32)
+    copy = partial(cupysample.interpolate, x, scale_factor=2)
+    first = partial(cupysample.interpolate, x, size=(77, 91), mode="bicubic", out=out)
+    for call in (copy, first):
+        call()
+        assert captured(call)
+    tables = list(_cuda._captured)
+    assert len(tables) == 2
+    for n in range(20):
+        cupysample.warmup(x, size=(100 + n, 150), mode="bicubic")
+        assert captured(copy)
+        assert captured(first)
+    assert list(_cuda._captured) == tables
+    assert not captured(lambda: cupysample.interpolate(x, size=(100, 150), mode="bicubic"))
+    assert captured(lambda: cupysample.interpolate(x, size=(119, 150), mode="bicubic"))
+
+
 def test_tables_are_bounded_and_freed(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cuda, "TABLES_BYTES", 100_000)
     x = array(1, 1, 40, 40)
@@ -254,6 +314,32 @@ def test_torch_tensors_use_torchs_stream_and_allocator(driver: Driver) -> None:
         assert y.numpy().strides == expected.strides
         assert driver.launched[-1][1:] == (device, 70 + device)
     assert driver.allocations == 0
+
+
+def test_torchs_current_device_is_that_of_the_tensor(driver: Driver) -> None:
+    """Where there are several devices: torch allocates on the one that it takes for current, which CUDA's need not be."""
+    torchs, allocated = [0], []
+
+    def exchange(device: int) -> int:
+        before, torchs[0] = torchs[0], device
+        return before
+
+    x = torch.zeros(1, 2, 5, 6)
+    with cupy_on_host.tensors_on(1, stream=9), pytest.MonkeyPatch.context() as patch:
+        empty = _arrays._torch_empty(True)
+
+        def noting(*arguments: Any) -> Any:
+            allocated.append(torchs[0])
+            return empty(*arguments)
+
+        patch.setattr(_arrays, "_torch_empty", lambda _: noting)
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setattr(torch.cuda, "_exchange_device", exchange)
+        patch.setattr(torch.cuda, "_maybe_exchange_device", exchange)
+        cupysample.interpolate(x, scale_factor=2)
+        cupysample.interpolate(x[:0], scale_factor=2)
+        cupysample.interpolate(x, scale_factor=2, out=torch.empty(1, 2, 10, 12))
+    assert (allocated, torchs, driver.device) == ([1, 1], [0], 0)
 
 
 def test_gradients_of_tensors_are_launches(driver: Driver) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -203,6 +205,23 @@ def test_torch_graph_of_a_cold_call_raises(torch: Any) -> None:
     assert cupysample.interpolate(x, size=(59, 53), mode="bicubic").shape == (1, 1, 59, 53)
 
 
+def test_results_are_on_the_tensors_device(torch: Any) -> None:  # noqa: ARG001 - there must be one
+    """In a process that has used the last device alone, torch may still take the first for the current one."""
+    text = """
+import cupysample, torch
+x = torch.ones(1, 1, 4, 4, device=f"cuda:{torch.cuda.device_count() - 1}", requires_grad=True)
+for input in (x, x[:0], x.detach()):
+    y = cupysample.interpolate(input, scale_factor=2, mode="bilinear")
+    assert y.device == x.device
+    assert (y == 1).all()
+cupysample.interpolate(x, scale_factor=2).sum().backward()
+assert x.grad.device == x.device
+assert (x.grad == 4).all()
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_zero_copy_of_tensors(torch: Any) -> None:
     """A call allocates its output, in torch's allocator, and nothing else: no copy of a channels_last tensor."""
     for x in (
@@ -312,6 +331,21 @@ def test_foreign_arrays_are_read_in_place(cupy: Any) -> None:
         out = cupy.empty_like(y)
         assert cupysample.interpolate(foreign, scale_factor=2, mode="bilinear", out=Bare(out)) is not out
         np.testing.assert_array_equal(out.get(), expected)
+
+
+def test_foreign_arrays_of_every_device(cupy: Any) -> None:
+    """Read and written where they are, whatever the current device is."""
+    for device in range(cupy.cuda.runtime.getDeviceCount()):
+        with cupy.cuda.Device(device):
+            x, out = test_gpu.noise(cupy, 1, 2, 8, 9), cupy.zeros((1, 2, 16, 18), np.float32)
+        for kind in (Bare, Described):
+            with cupy.cuda.Device(0):
+                y: Any = cupysample.interpolate(kind(x), scale_factor=2)
+                cupysample.interpolate(kind(x), scale_factor=2, out=kind(out))
+            assert y.device.id == device
+            np.testing.assert_array_equal(out.get(), y.get())
+            with cupy.cuda.Device(device):
+                out.fill(0)
 
 
 def test_producers_on_another_stream_are_waited_for(cupy: Any) -> None:
