@@ -24,6 +24,12 @@ PROFILER = """#pragma once
 extern "C" { cudaError_t cudaProfilerStart(void); cudaError_t cudaProfilerStop(void); }
 """
 
+STARTS = """import os, sys
+if os.environ.get("CUPY_STUB_DEVICE"):
+    sys.path.insert(0, os.getcwd())
+    import bench.stub.device
+"""
+
 
 def run(*command: object, **environment: str) -> str:
     """Run a command to its end and return what it printed."""
@@ -114,6 +120,7 @@ def main(folder: Path) -> None:
     for old in (site / MODULE).parent.glob("runtime.*.so"):
         old.unlink()
     shutil.copy(module, (site / MODULE).parent)
+    (site / "sitecustomize.py").write_text(STARTS)
     launcher = folder / "python"
     launcher.write_text(
         f'#!/bin/sh\nexport PYTHONPATH="{site}:$PYTHONPATH" LD_LIBRARY_PATH="{target}" CUPY_CACHE_DIR="{folder}/cache"\n'

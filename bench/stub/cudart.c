@@ -1,6 +1,6 @@
 // The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied. With
-// CUPY_STUB_DEVICE in the environment, which device.py sets, memory is the host's, and copies are made at once. Events have the
-// host's time. One stream at a time is captured; device.py remembers the launches.
+// CUPY_STUB_DEVICE in the environment memory is the host's, and copies are made at once; device.py runs the launches, or keeps those
+// of a stream that is captured, one at a time. Events have the host's time.
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 #include <stdlib.h>

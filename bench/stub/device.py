@@ -1,4 +1,4 @@
-"""A device that works, slowly: ``FOLDER/python -m pytest -m gpu -p bench.stub.device …``; FOLDER is ``build.py``'s.
+"""A device that works, slowly: ``CUPY_STUB_DEVICE=1 FOLDER/python -m pytest -m gpu …``; FOLDER is ``build.py``'s.
 
 CuPy is real, and so are its calls to the driver; memory is the host's, and kernels run on the CPU before their launch returns:
 those of this project from their text, CuPy's own from their PTX. It shows that the tests of a GPU, and what they call, do what
@@ -14,10 +14,9 @@ from functools import cache
 from typing import Any
 
 os.environ |= {
-    "CUPY_STUB_DEVICE": "1",
     "CUPY_COMPILE_WITH_PTX": "1",
     "CUPY_ACCELERATORS": "",  # CUB's kernels exchange values within a warp
-    "CUPY_CACHE_DIR": os.environ["CUPY_CACHE_DIR"] + "-ptx",
+    "CUPY_CACHE_DIR": os.environ["CUPY_CACHE_DIR"].removesuffix("-ptx") + "-ptx",
 }
 
 from cupysample import _kernels, _launch
