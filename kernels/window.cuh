@@ -37,8 +37,9 @@ struct Found {
 #if CS_ARITHMETIC == CS_FIXED
 
 // uint8: rows of bytes, the pixels of a channel side by side. Weights are pairs of 16 bits, four to a word of pixels, so that
-// one instruction adds two products. Behind a row each thread has a byte for columns that are not the tile's.
-constexpr int ROW_BYTES = COLUMNS + 8 * 64, ROW_WORDS = (ROW_BYTES + CS_THREADS) / 4;
+// one instruction adds two products. The pixels of a channel take up to 10 bytes more than there are, and of 64 channels the
+// last ends 8 bytes before its share does. Behind a row each thread has a byte for columns that are not the tile's.
+constexpr int ROW_BYTES = COLUMNS + 10 * 64, ROW_WORDS = (ROW_BYTES + CS_THREADS) / 4;
 
 struct alignas(16) Window {
     unsigned words[AT_ONCE][ROW_WORDS];

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _bands, _launch, _plan, _tuning, _view
+from cupysample import _bands, _interpolate, _launch, _plan, _tuning, _view
+from cupysample._arrays import Layout
 from cupysample._launch import Launch
 from tests import bounds, cases, launches, oracle
 from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
@@ -222,6 +223,33 @@ def test_the_bits_do_not_depend_on_the_order_of_threads(kernels: HostKernels) ->
             launches.poison(out)
             launches.execute(kernels, made, call.x.ctypes.data, out.ctypes.data, order, 3)
             assert out.tobytes() == first, call
+
+
+@pytest.mark.parametrize(("height", "size"), [(32, (4, 12)), (6, (100, 12))], ids=["band_bytes", "band_integer"])
+def test_bytes_of_many_channels_are_apart(kernels: HostKernels, height: int, size: tuple[int, int]) -> None:
+    """59 of windows of 34 pixels take the most room: what belongs to no tile is written behind them."""
+    x = np.moveaxis(cases.values(np.random.default_rng(3), (1, height, 80, 59), "uint8"), -1, 1)
+    arguments: dict[str, Any] = {"size": size, "mode": "bilinear", "antialias": True}
+    expected = cupysample.interpolate(x, **arguments)
+    for order in ("forward", "reversed", 1, 2):
+        np.testing.assert_array_equal(launches.run(kernels, x, order=order, **arguments), expected)
+    packed, _ = launches.job(x, **arguments)
+    assert not races(launches.build_all("log", packed.kernel.__eq__).log(packed))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_axes_that_nearly_fill_an_int_are_not_these_kernels(dtype: str) -> None:
+    """A loop by several rows would step over its end."""
+    itemsize, kernels = np.dtype(dtype).itemsize, []
+    for n in (2**30, 2**31 - 1):
+        plan = _interpolate.plan_of((1, 1, n, 1), dtype, (1000, 1), None, "bilinear", True, None, False)
+        source, out = (
+            Layout((1, 1, rows, 1), (rows * itemsize, rows * itemsize, itemsize, itemsize), dtype, itemsize, 0)
+            for rows in (n, 1000)
+        )
+        kernels.append(_launch.launch(plan, source, out, launches.Tables()).kernel)
+    assert kernels[0] != "resample"
+    assert kernels[1] == "resample"
 
 
 def test_non_finite_values_reach_their_outputs_alone(kernels: HostKernels) -> None:

@@ -397,6 +397,16 @@ def test_rows_that_no_window_has_are_not_read() -> None:
     assert sectors(log)["source", "read"].launch_sectors == 2 * 8 * 64 * 4 // 32
 
 
+@pytest.mark.parametrize(("dtype", "height", "grown"), [("uint8", 10919, 10921), ("float16", 16380, 16383)])
+def test_copies_that_grow_may_skip_a_row(kernels: HostKernels, dtype: str, height: int, grown: int) -> None:
+    """Where the float32 product of an index and the step is rounded to the next pixel but one."""
+    x = cases.values(np.random.default_rng(4), (1, 1, height, 32), dtype)
+    arguments: dict[str, Any] = {"size": (grown, 64), "mode": "nearest-exact"}
+    plan, _ = launches.plan_and_output(x, **arguments)
+    assert 2 in np.diff(plan.axes[0].taps().left)
+    np.testing.assert_array_equal(launches.run(kernels, x, **arguments), cupysample.interpolate(x, **arguments))
+
+
 def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
     """They have no tap, which this kernel cannot say: another runs, and the gradient is 0, not 0 times infinity."""
     x = np.zeros((1, 1, 8, 8), np.float32)
