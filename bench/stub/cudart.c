@@ -1,10 +1,11 @@
 // The CUDA runtime that CuPy's own module calls, on no device: addresses and handles are numbers, nothing is copied. With
-// CUPY_STUB_DEVICE in the environment memory is the host's, and copies are made at once; device.py runs the launches, or keeps those
-// of a stream that is captured, one at a time. Events have the host's time.
+// CUPY_STUB_DEVICE in the environment there are two devices, whose memory is the host's, and copies are made at once; device.py
+// runs the launches, or keeps those of a stream that is captured, one at a time. Events have the host's time.
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #undef cudaGetDeviceProperties
 
@@ -22,14 +23,25 @@ static cudaError_t (*replay)(cudaGraph_t graph);
 void stub_ask_to_replay(void* on_launch) { replay = on_launch; }
 cudaGraph_t stub_graph(cudaStream_t stream) { return stream == captured ? graph : NULL; }
 
+// Each device has addresses of its own, and no address is given twice. Before what is allocated lies how much is mapped.
+enum { DEVICES = 2, PAGE = 4096, BITS = 40 };
+static uintptr_t regions[DEVICES] = {(uintptr_t)16 << BITS, (uintptr_t)17 << BITS};
+static int device_of(const void* p) { return works() ? (int)((uintptr_t)p >> BITS) - 16 : 0; }
+int stub_current_device(void) { return device; }
+
 static cudaError_t allocate(void** address, size_t size) {
     if (graph) return cudaErrorStreamCaptureUnsupported;
-    size = (size + 512) & ~(size_t)511;
-    *address = works() ? aligned_alloc(512, size) : (void*)__sync_fetch_and_add(&memory, size);
-    return *address ? 0 : cudaErrorMemoryAllocation;
+    size = works() ? (size + 2 * PAGE) & ~(size_t)(PAGE - 1) : (size + 512) & ~(size_t)511;
+    *address = (void*)__sync_fetch_and_add(works() ? &regions[device] : &memory, size);
+    if (!works()) return 0;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    if (mmap(*address, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return cudaErrorMemoryAllocation;
+    *(size_t*)*address = size;
+    return *address = (char*)*address + PAGE, 0;
 }
 static cudaError_t release(void* p) {
-    if (works()) free(p);
+    if (graph) return cudaErrorStreamCaptureUnsupported;
+    if (works() && p) munmap((char*)p - PAGE, *(size_t*)((char*)p - PAGE));
     return 0;
 }
 static cudaError_t copy(void* to, const void* from, size_t size) {
@@ -47,15 +59,18 @@ static cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t
     return 0;
 }
 static cudaError_t give(void* out) {
-    *(uintptr_t*)out = __sync_fetch_and_add(&next, 16);
+    *(uintptr_t*)out = __sync_fetch_and_add(&next, 16) + device;  // so that a stream says whose it is
     return 0;
 }
 static cudaError_t clear(void* out, size_t size) { return memset(out, 0, size), 0; }
 
 #define F(name) cudaError_t name
 F(cudaGetDevice)(int* out) { return *out = device, 0; }
-F(cudaSetDevice)(int ordinal) { return ordinal ? cudaErrorInvalidDevice : 0; }
-F(cudaGetDeviceCount)(int* count) { return *count = 1, 0; }
+F(cudaGetDeviceCount)(int* count) { return *count = works() ? DEVICES : 1, 0; }
+F(cudaSetDevice)(int ordinal) {
+    if (ordinal < 0 || ordinal >= (works() ? DEVICES : 1)) return cudaErrorInvalidDevice;
+    return device = ordinal, 0;
+}
 F(cudaDriverGetVersion)(int* version) { return *version = 12090, 0; }
 F(cudaRuntimeGetVersion)(int* version) { return *version = 12090, 0; }
 F(cudaDeviceGetAttribute)(int* value, enum cudaDeviceAttr attribute, int ordinal) {
@@ -104,7 +119,7 @@ F(cudaMemPoolCreate)(cudaMemPool_t* out, const struct cudaMemPoolProps* properti
 F(cudaMemPoolGetAttribute)(cudaMemPool_t pool, enum cudaMemPoolAttr name, void* value) { return clear(value, 8); }
 F(cudaPointerGetAttributes)(struct cudaPointerAttributes* out, const void* p) {
     clear(out, sizeof *out);
-    out->type = cudaMemoryTypeDevice, out->devicePointer = (void*)p;
+    out->type = cudaMemoryTypeDevice, out->devicePointer = (void*)p, out->device = device_of(p);
     return 0;
 }
 F(cudaMallocArray)(cudaArray_t* out, const struct cudaChannelFormatDesc* d, size_t w, size_t h, unsigned f) { return give(out); }

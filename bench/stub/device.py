@@ -1,4 +1,4 @@
-"""A device that works, slowly: ``CUPY_STUB_DEVICE=1 FOLDER/python -m pytest -m gpu …``; FOLDER is ``build.py``'s.
+"""Two devices that work, slowly: ``CUPY_STUB_DEVICE=1 FOLDER/python -m pytest -m gpu …``; FOLDER is ``build.py``'s.
 
 CuPy is real, and so are its calls to the driver; memory is the host's, and kernels run on the CPU before their launch returns:
 those of this project from their text, CuPy's own from their PTX. It shows that the tests of a GPU, and what they call, do what
@@ -29,12 +29,14 @@ compiling: list[str] = []
 """Names of our instances that are being compiled: one, or none."""
 modules: dict[int, tuple[bool, str]] = {}
 """Whether a module is ours; then the name of its instance, else its PTX."""
-functions: list[tuple[bool, str, str]] = []
-"""Their modules, and their names."""
+functions: list[tuple[bool, str, str, int]] = []
+"""Their modules, their names and their devices."""
 Launched = tuple[HostKernels, Job, dict[str, int]]
 graphs: dict[int, list[Launched]] = {}
 """What was launched while a stream was captured."""
-LAUNCH_FAILED, CAPTURE_UNSUPPORTED = 719, 900
+LAUNCH_FAILED, CAPTURE_UNSUPPORTED, INVALID_HANDLE = 719, 900, 400
+LEGACY = 2
+"""Streams up to it are the default ones, of each device."""
 runtime, driver = ctypes.CDLL(None), ctypes.CDLL("libcuda.so.1")  # the runtime is loaded before everything else
 runtime.stub_graph.argtypes, runtime.stub_graph.restype = (ctypes.c_size_t,), ctypes.c_size_t
 
@@ -64,7 +66,7 @@ def load(module: int, image: int) -> int:
 
 def get(module: int, name: bytes) -> int:
     """``cuModuleGetFunction``: the number of a function, from 1."""
-    functions.append((*modules[module], name.decode()))
+    functions.append((*modules[module], name.decode(), runtime.stub_current_device()))
     return len(functions)
 
 
@@ -72,7 +74,9 @@ def launch(
     function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, addresses: int, /
 ) -> int:
     """``cuLaunchKernel``; ``addresses`` is where those of the parameters are."""
-    is_ours, module, name = functions[function - 1]
+    is_ours, module, name, device = functions[function - 1]
+    if runtime.stub_current_device() != device or (stream > LEGACY and stream % 16 != device):
+        return INVALID_HANDLE
     graph = runtime.stub_graph(stream)
     if graph and not is_ours:
         return CAPTURE_UNSUPPORTED  # its parameters will be elsewhere
