@@ -85,9 +85,10 @@ def _evict() -> None:
 
 
 class _Prepared(NamedTuple):
-    """A launch, the tables that it reads, and what runs it for a library and its outputs, which holds the tables too."""
+    """A launch, the driver's, the tables that it reads; and what runs it for a library and its outputs, and holds these too."""
 
     launch: Launch
+    launcher: _kernels.Launcher
     tables: tuple[_DeviceTable, ...]
     runs: dict[tuple[Library, Output], Run]
 
@@ -96,7 +97,7 @@ def prepared(call: Call, like: Any) -> Run:
     """Return what runs a call that is about to launch; ``like``: an array of its dtype."""
     found = _launches.get(_key(call)) or _first(call)
     each = call.library, call.output
-    return found.runs.get(each) or found.runs.setdefault(each, _run(call, like, found.launch, found.tables))
+    return found.runs.get(each) or found.runs.setdefault(each, _run(call, like, *found[:-1]))
 
 
 def _key(call: Call) -> tuple[Plan, Layout, Layout]:
@@ -142,22 +143,21 @@ def _prepare(call: Call) -> _Prepared:
         remembered = _launches.get(key)
         if remembered is not None:  # by a thread that was faster
             return remembered
-        made = launch(*key, table)
-        _kernels.function(made.kernel, made.defines, device)
+        made = launch(call.plan, call.source, call.out, table)
+        launcher = _kernels.launcher(*made[:-1], device)
         _evict()
-        _launches[key] = prepared = _Prepared(made, tuple(tables), {})
+        _launches[key] = prepared = _Prepared(made, launcher, tuple(tables), {})
         for other in list(_launches)[:-LAUNCHES]:
             _launches.pop(other, None)
     return prepared
 
 
-def _run(call: Call, like: Any, made: Launch, tables: tuple[_DeviceTable, ...]) -> Run:
+def _run(call: Call, like: Any, made: Launch, launch: _kernels.Launcher, tables: tuple[_DeviceTable, ...]) -> Run:
     """All that a warm call needs, looked up once."""
     library, device, geometry = call.library, call.source.device, made.geometry
     assert device is not None
     allocate = call.allocator(like)
     address, current_stream = library.address, library.stream()
-    launch = _kernels.launcher(*made[:-1], device)
     cuda = _kernels.import_cupy().cuda
     runtime, driver_error = cuda.runtime, cuda.driver.CUDADriverError
     current_device, set_device, is_capturing = runtime.getDevice, runtime.setDevice, runtime.streamIsCapturing

@@ -88,7 +88,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
 
     It is the same for all layouts whose ``canonical`` ones are.
     """
-    view = view_of(plan, source.canonical(), out.canonical())
+    view = view_of(plan, source, out)
     copy = plan.arithmetic == "copy"
     tabulated = not copy and all(has_table(axis) for axis in plan.axes)
     if plan.arithmetic == "mean":

@@ -54,14 +54,14 @@ class View(NamedTuple):
 
 
 def view_of(plan: Plan, source: Layout, out: Layout) -> View:
-    """The view of a plan's two arrays; ValueError where strides are no whole elements."""
+    """The view of a plan's two arrays, in their canonical layouts; ValueError where strides are no whole elements."""
     dtype, itemsize, parts = source.dtype, source.itemsize, 1
     if plan.arithmetic == "copy":
         dtype = f"bits{8 * itemsize}"
     elif dtype in REALS:  # a complex number is two reals
         dtype, itemsize, parts = REALS[dtype], itemsize // 2, 2
-    source_strides = _in_elements(source.strides, itemsize, "input")
-    out_strides = _in_elements(out.strides, itemsize, "out")
+    source_strides = _in_elements(source, itemsize, "input")
+    out_strides = _in_elements(out, itemsize, "out")
     dims = [Dim(*each) for each in zip(out.shape, source_strides, out_strides, strict=True)]
     steps = [abs(dim.out_stride) for dim in dims[2:] if dim.extent > 1]
     outer, inner = _fold([*dims[:2], Dim(parts, 1, 1)], min(steps, default=2**63))
@@ -69,9 +69,10 @@ def view_of(plan: Plan, source: Layout, out: Layout) -> View:
     return View(dtype, itemsize, outer, tuple(dims[2:]), inner, small, _alignment(source), _alignment(out))
 
 
-def _in_elements(strides: tuple[int, ...], itemsize: int, name: str) -> tuple[int, ...]:
+def _in_elements(layout: Layout, itemsize: int, name: str) -> tuple[int, ...]:
+    strides = layout.canonical().strides
     if any(stride % itemsize for stride in strides):
-        raise ValueError(f"{name}: strides must be multiples of the element's {itemsize} bytes, got {strides}")
+        raise ValueError(f"{name}: strides must be multiples of the element's {itemsize} bytes, got {layout.strides}")
     return tuple(stride // itemsize for stride in strides)
 
 
