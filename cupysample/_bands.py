@@ -83,7 +83,7 @@ def band(plan: Plan, view: View) -> Made | None:
         across = planes * share.parts
         if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
             break
-    if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
+    if max(across, rows, depths) >= indices():
         return None
     if plan.arithmetic == "fixed" and len(plan.axes) == 2 and 0 < begun_rows(plan.axes[0])[0] <= BAND_INTEGER_ROWS:
         return _band_bytes(plan, threads, columns, across, share)
@@ -135,7 +135,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     planes, rows, depths = view.planes
     share = _tiles(view, True, pixels, channels)
     across = planes * share.parts
-    if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
+    if max(across, rows, depths) >= indices():
         return None
     layers = layers_of(depths, _most_layers(threads))
     deep, block = -(-depths // layers), threads * layers

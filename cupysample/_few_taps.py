@@ -70,7 +70,7 @@ def few_taps(plan: Plan, view: View) -> Made | None:
     depths = depths // slot.depths + slot.depths // 2
     threads = -(-view.axes[-1].extent * view.inner.extent // elements)
     across = planes * threads
-    if max(across, rows, depths, *(axis.n_in for axis in plan.axes)) >= indices():
+    if max(across, rows, depths) >= indices():
         return None
     layers = layers_of(depths, RUN_THREADS // WARP) if slot.units else 1
     blocks = -(-across // (RUN_THREADS // layers))

@@ -122,12 +122,13 @@ def _same_side(a: Dim, b: Dim, dense: int) -> bool:
 
 
 def offsets_fit(plan: Plan, view: View) -> bool:
-    """Whether offsets inside a row and from row to row, in bytes, and the number of a row's elements fit an int."""
+    """Whether offsets inside a row and from row to row, in bytes, the number of a row's elements and pixels of any axis fit an int."""
     axis, inner, n_in = view.axes[-1], view.inner, plan.axes[-1].n_in
     source = (n_in - 1) * abs(axis.source_stride) + (inner.extent - 1) * abs(inner.source_stride)
     out = (axis.extent - 1) * abs(axis.out_stride) + (inner.extent - 1) * abs(inner.out_stride)
     row = abs((*view.outer, *view.axes)[-2].source_stride)
-    return max(max(source, row, out) * view.itemsize, max(n_in, axis.extent) * inner.extent) < indices()
+    elements, pixels = max(n_in, axis.extent) * inner.extent, max(each.n_in for each in plan.axes)
+    return max(max(source, row, out) * view.itemsize, elements, pixels) < indices()
 
 
 def are_aligned(alignment: int, strides: list[int], itemsize: int, elements: int) -> bool:

@@ -250,7 +250,7 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     cuda = types.SimpleNamespace(
         Device=Device,
         Stream=Stream,
-        get_current_stream=lambda device=None: types.SimpleNamespace(ptr=driver().current.streams[-1]),
+        get_current_stream=lambda device: types.SimpleNamespace(ptr=driver().current.streams[-1]),
         memory=types.SimpleNamespace(Memory=Memory),
         driver=types.SimpleNamespace(launchKernel=_launch, CUDADriverError=CUDADriverError),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
