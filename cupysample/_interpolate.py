@@ -91,6 +91,8 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
     call = checked(library, input, None, arguments, out)
+    if out is not None:
+        call.check_memory(input, out)
     _warm(call)
     if backward:
         _warm(_adjoint(library, call.out, call.source.shape, arguments, None))

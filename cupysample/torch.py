@@ -56,6 +56,9 @@ def interpolate_backward(
 
 def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
     """``cupysample.warmup`` for a tensor."""
+    if input.is_meta:  # nothing is launched for it
+        _dispatch(input.detach(), None, arguments, out)
+        return
     input = _resolved(input.detach())
     _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward)
 

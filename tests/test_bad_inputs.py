@@ -120,7 +120,8 @@ def test_outs() -> None:
     x = np.zeros((2, 3, 5, 6), np.float32)
     for out, error, words in bad_inputs.outs(x):
         before = out.tobytes() if isinstance(out, np.ndarray) else b""
-        assert not refused(error, words, cupysample.interpolate, x, size=3, out=out)
+        for function in (cupysample.interpolate, cupysample.warmup):
+            assert not refused(error, words, function, x, size=3, out=out)
         assert before == (out.tobytes() if isinstance(out, np.ndarray) else b"")
     assert not x.any()
 

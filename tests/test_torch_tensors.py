@@ -348,8 +348,10 @@ def test_meta_fake_traced_and_exported() -> None:
     assert meta.is_meta
     assert meta.shape == (1, 2, 8, 10)
     assert meta.is_contiguous(memory_format=torch.channels_last)
-    with pytest.raises(ValueError, match="only one of size or scale_factor"):
-        interpolate(x.to("meta"), 3, 2)
+    for called in (interpolate, cupysample.warmup):
+        with pytest.raises(ValueError, match="only one of size or scale_factor"):
+            called(x.to("meta"), 3, 2)
+    cupysample.warmup(x.to("meta"), scale_factor=2, backward=True)
     with FakeTensorMode():
         assert function(torch.empty(1, 2, 4, 5)).shape == (1, 2, 8, 10)
     traced = torch.jit.trace(function, (x,))
