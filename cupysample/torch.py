@@ -2,15 +2,16 @@
 
 Loaded when a tensor arrives, or by name as ``cupysample.torch``; it imports torch, which no other file needs.
 
-A tensor that nobody differentiates, transforms or traces goes straight to the kernels. Otherwise torch must see an
-operator: eagerly an ``autograd.Function``, which alone works under ``torch.func`` and forward-mode AD; while torch
-traces or dispatches to Python, and for meta tensors, an operator of ``torch.library``, which alone can be compiled.
-Where both are asked for, the function comes first, and calls the operator with what the transforms have unwrapped.
+A tensor that nobody transforms or traces goes straight to the kernels, with an ``autograd.Function`` around them where
+it requires grad. Otherwise torch must see an operator of ``torch.library``: it can be recorded, and has a rule for each
+of torch's dispatch keys that ask for one, backward and forward mode of AD in one ``autograd.Function`` among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from torch._C import _are_functorch_transforms_active as _is_transformed
 from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch._C._dynamo.eval_frame import get_eval_frame_callback as _watching
 from torch._C._functorch import is_legacy_batchedtensor
+from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from cupysample import _functional, _interpolate
@@ -83,9 +85,7 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
     """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
     if out is not None:
         return _into(x, input_size, arguments, out)
-    if _is_transformed() or forward_ad._current_level >= 0:
-        return _transformed(x, input_size, arguments)
-    if _is_traced(x):
+    if _is_traced(x) or forward_ad._current_level >= 0:
         return _operator(x, input_size, arguments)
     if x.requires_grad and is_grad_enabled():
         result: Tensor = _apply(x, input_size, arguments)
@@ -93,28 +93,9 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
     return _run(x, input_size, arguments)
 
 
-def _transformed(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-    """Under ``torch.func`` or forward-mode AD."""
-    if is_compiling():
-        torch._dynamo.graph_break(msg="torch.func and forward-mode AD need the function, which only runs uncompiled")
-    elif _wants_operator(x):
-        return _operator(x, input_size, arguments)
-    result: Tensor = Resample.apply(x, input_size, arguments)
-    return result
-
-
-def _wants_operator(x: Tensor) -> bool:
-    """Whether a transform takes operators alone; the others take the function, for an operator has no forward mode."""
-    if is_legacy_batchedtensor(x) or _get_tracing_state():
-        return True
-    top = torch._C._functorch.peek_interpreter_stack()
-    return top is not None and top.key() == torch._C._functorch.TransformType.Functionalize
-
-
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
-    """Straight to the kernels; where ``torch.compile`` watches, out of its sight, for it would compile NumPy too."""
-    run = _opaque() if is_dynamo_compiling() or _watching() else _kernels
-    result: Tensor = run(x, input_size, arguments, out)
+    """Straight to the kernels."""
+    result: Tensor = _unwatched(_kernels)(x, input_size, arguments, out)
     return result
 
 
@@ -127,14 +108,17 @@ def _resolved(x: Tensor) -> Tensor:
     return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 
-_hidden: list[Callable[..., Any]] = []
+def _unwatched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Out of sight of ``torch.compile`` where that watches, for it would compile NumPy too."""
+    if not (is_dynamo_compiling() or _watching()):
+        return function
+    if function not in _hidden:
+        _hidden[function] = torch.compiler.disable(function)
+    return _hidden[function]
 
 
-def _opaque() -> Callable[..., Any]:
-    """``_kernels``, which is not for compilers; made late, for it imports them."""
-    if not _hidden:
-        _hidden.append(torch.compiler.disable(_kernels))
-    return _hidden[0]
+_hidden: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Made late, for ``disable`` imports the compiler; ``functools.cache`` would be seen through."""
 
 
 def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tensor:
@@ -145,7 +129,7 @@ def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tens
             "interpolate(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."
         )
-    if any(map(_is_traced, tensors)) or _is_transformed():
+    if any(map(_is_traced, tensors)):
         raise RuntimeError("interpolate(): functions with out=... arguments can't be transformed, compiled or traced")
     if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(each).tangent is not None for each in tensors):
         raise NotImplementedError(
@@ -164,9 +148,10 @@ def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tens
 
 
 def _is_traced(x: Tensor) -> bool:
-    """Whether torch wants an operator of its own to record, transform or dispatch."""
+    """Whether torch wants an operator to record, transform or dispatch."""
     return (
-        is_compiling()
+        _is_transformed()
+        or is_dynamo_compiling()  # of this thread; ``is_compiling`` tells of others
         or x.is_meta
         or _len_torch_dispatch_stack()
         or _get_tracing_state() is not None
@@ -176,68 +161,29 @@ def _is_traced(x: Tensor) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Eager: a function for autograd and torch.func
+# Autograd, with nothing else about
 
 
 class Resample(torch.autograd.Function):
     """y = A x, or Aᵀ x where ``input_size`` is given: a linear map, each the gradient of the other."""
 
     @staticmethod
-    def forward(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-        """Out of every transform, with a tensor that may still be meta, fake or a subclass."""
-        return (_operator if _is_traced(x) else _run)(x, input_size, arguments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Any, Arguments], output: Tensor) -> None:  # noqa: ARG004 - torch's
-        ctx.call = inputs[0].shape, *inputs[1:]
+    def forward(ctx: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+        ctx.call = x.shape, input_size, arguments
+        return _run(x, input_size, arguments)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         shape, input_size, arguments = ctx.call
         return _dispatch(gradients[0], shape if input_size is None else None, arguments, None), None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        _, input_size, arguments = ctx.call
-        return _dispatch(tangents[0], input_size, arguments, None)
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, x: Tensor, input_size: Any, arguments: Arguments) -> tuple[Tensor, int]:
-        return _folded(_dispatch, info.batch_size, in_dims[0], x, input_size, arguments)
-
-
-class _Plain(Resample):
-    """The same where nothing is transformed or traced, with fewer calls of Python."""
-
-    setup_context = torch.autograd.Function.setup_context
-
-    @staticmethod
-    def forward(  # type: ignore[override]  # torch passes the context where there is no setup_context
-        ctx: Any, x: Tensor, input_size: Any, arguments: Arguments
-    ) -> Tensor:
-        ctx.call = x.shape, input_size, arguments
-        return _run(x, input_size, arguments)
-
-
-_apply = super(torch.autograd.Function, _Plain).apply
-"""``_Plain.apply`` without the look-ups for ``torch.func``. That of ``Resample`` takes 17 us, this one 3: it inspects a
-signature in every call."""
-
-
-def _folded(
-    function: Callable[..., Tensor], extent: int, axis: int, x: Tensor, input_size: Any, arguments: Arguments
-) -> tuple[Tensor, int]:
-    """Resample along a further batch axis, folded into the first."""
-    x = x.movedim(axis, 0)
-    batch = x.shape[1]
-    x = x.flatten(0, 1)
-    if input_size is not None:
-        input_size = (x.shape[0], *input_size[1:])
-    return function(x, input_size, arguments, None).unflatten(0, (extent, batch)), 0
+_apply = super(torch.autograd.Function, Resample).apply
+"""``Resample.apply`` without the look-ups for ``torch.func``, which never get here."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Traced: operators
+# Operators
 
 
 _SCHEMA = (
@@ -255,7 +201,7 @@ torch.library.define(
 def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     """Call the operator; one size or factor stands for all axes."""
     size, scale_factor, *others = arguments
-    if not is_compiling():  # the operator's own errors are of other classes
+    if not is_dynamo_compiling():  # the operator's own errors are of other classes
         _interpolate.check_words(size, scale_factor, tuple(x.shape))
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
@@ -264,10 +210,19 @@ def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
-    if input_size is None:
-        result: Tensor = torch.ops.cupysample.interpolate(x, size, scale_factor, *others)
-    else:
-        result = torch.ops.cupysample.interpolate_backward(x, input_size, size, scale_factor, *others)
+    return _called(x, input_size, (size, scale_factor, *others))
+
+
+def _called(x: Tensor, input_size: Any, arguments: Arguments, keys: Any = None) -> Tensor:
+    """Call the operator with arguments as it has them, or dispatch it to others of its kernels."""
+    operators = torch.ops.cupysample
+    operator, inputs = (
+        (operators.interpolate.default, (x,))
+        if input_size is None
+        else (operators.interpolate_backward.default, (x, input_size))
+    )
+    call = operator if keys is None else partial(operator.redispatch, keys)
+    result: Tensor = call(*inputs, *arguments)
     return result
 
 
@@ -325,33 +280,85 @@ def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's
-    ctx.shape = inputs[0].shape
-    ctx.arguments = inputs[-6:]
+class _Differentiable(torch.autograd.Function):
+    """An operator and its derivatives, backward and forward, which are operators; to be applied as one level of AD.
+
+    ``torch.library.register_autograd`` makes such a function, but without forward mode: tangents would be dropped. Levels
+    below this one find grad and forward mode as they were outside; a function's ``forward`` and ``jvp`` have them off.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, below: Any, input_size: Any, arguments: Arguments, modes: tuple[bool, bool]
+    ) -> Tensor:
+        ctx.call, ctx.modes = (x.shape, input_size, arguments), modes
+        with _modes(*modes), torch._C._AutoDispatchBelowAutograd():
+            return _called(x, input_size, arguments, below)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        shape, input_size, arguments = ctx.call
+        return _called(gradients[0], shape if input_size is None else None, arguments), *[None] * 4
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        _, input_size, arguments = ctx.call
+        with _modes(*ctx.modes):
+            return _called(tangents[0], input_size, arguments)
 
 
-def _interpolate_gradient(ctx: Any, gradient: Tensor) -> Any:
-    return (torch.ops.cupysample.interpolate_backward(gradient, ctx.shape, *ctx.arguments), *[None] * 6)
+_apply_level = super(torch.autograd.Function, _Differentiable).apply
 
 
-def _interpolate_backward_gradient(ctx: Any, gradient: Tensor) -> Any:
-    return (torch.ops.cupysample.interpolate(gradient, *ctx.arguments), *[None] * 7)
+@contextmanager
+def _modes(grad: bool, forward: bool) -> Iterator[None]:
+    with torch.set_grad_enabled(grad), forward_ad._set_fwd_grad_enabled(forward):
+        yield
 
 
-torch.library.register_autograd("cupysample::interpolate", _interpolate_gradient, setup_context=_keep)
-torch.library.register_autograd("cupysample::interpolate_backward", _interpolate_backward_gradient, setup_context=_keep)
+def _differentiated(keys: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """What autograd does with an operator: record it, and leave the rest to the kernels below its own."""
+    below, modes = keys & torch._C._after_autograd_keyset, (is_grad_enabled(), forward_ad._is_fwd_grad_enabled())
+    with enable_single_level_autograd_function():
+        result: Tensor = _apply_level(x, below, input_size, arguments, modes)
+    return result
+
+
+def _interpolate_autograd(keys: Any, input: Tensor, *arguments: Any) -> Tensor:
+    result: Tensor = _unwatched(_differentiated)(keys, input, None, arguments)
+    return result
+
+
+def _interpolate_backward_autograd(keys: Any, grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    result: Tensor = _unwatched(_differentiated)(keys, grad_output, input_size, arguments)
+    return result
+
+
+_library = torch.library.Library("cupysample", "FRAGMENT")  # its kernels go with it
+_library.impl("interpolate", _interpolate_autograd, "Autograd", with_keyset=True)
+_library.impl("interpolate_backward", _interpolate_backward_autograd, "Autograd", with_keyset=True)
 
 
 @torch.library.register_vmap("cupysample::interpolate")
 def _interpolate_vmap(info: Any, in_dims: Any, input: Tensor, *arguments: Any) -> tuple[Tensor, int]:
-    return _folded(_dispatch, info.batch_size, in_dims[0], input, None, arguments)
+    return _folded(info.batch_size, in_dims[0], input, None, arguments)
 
 
 @torch.library.register_vmap("cupysample::interpolate_backward")
 def _interpolate_backward_vmap(
     info: Any, in_dims: Any, grad_output: Tensor, input_size: Any, *arguments: Any
 ) -> tuple[Tensor, int]:
-    return _folded(_dispatch, info.batch_size, in_dims[0], grad_output, input_size, arguments)
+    return _folded(info.batch_size, in_dims[0], grad_output, input_size, arguments)
+
+
+def _folded(extent: int, axis: int, x: Tensor, input_size: Any, arguments: Any) -> tuple[Tensor, int]:
+    """Resample along a further batch axis, folded into the first."""
+    x = x.movedim(axis, 0)
+    batch = x.shape[1]
+    x = x.flatten(0, 1)
+    if input_size is not None:
+        input_size = (x.shape[0], *input_size[1:])
+    return _called(x, input_size, arguments).unflatten(0, (extent, batch)), 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------

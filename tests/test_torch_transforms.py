@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -95,10 +96,119 @@ def functionalized(f: Function) -> Tensor:
     ],
 )
 def test_transforms(transform: Callable[[Function], Tensor]) -> None:
-    """None is silently zero: an operator alone has no forward mode, so it is never asked for one."""
+    """None is silently zero, as forward mode is of an operator that has none."""
     result = transform(ours)
     torch.testing.assert_close(result, transform(theirs))
     assert result.abs().sum() > 0
+
+
+class Called(nn.Module):  # type: ignore[misc]  # torch is not typed
+    def __init__(self, f: Function) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(x)
+
+
+def compiled(f: Function) -> Function:
+    torch._dynamo.reset()
+    function: Function = torch.compile(f, fullgraph=True, backend="aot_eager")
+    return function
+
+
+def cubed(f: Function) -> Function:
+    return lambda x: f(x).pow(3)
+
+
+def cost(f: Function) -> Function:
+    return lambda x: f(x).pow(3).sum()
+
+
+def pushed(f: Function, v: Tensor) -> Function:
+    return lambda x: torch.func.jvp(f, (x,), (v,))[1]
+
+
+def tangent(f: Function) -> Function:
+    def pushed(x: Tensor) -> Tensor:
+        with fw.dual_level():
+            result: Tensor = fw.unpack_dual(f(fw.make_dual(x, 3 * ONES))).tangent
+            return result
+
+    return pushed
+
+
+NOISE = torch.randn(1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+RECORDERS: dict[str, Callable[[Function], Function]] = {
+    "nothing": lambda f: f,
+    "export": lambda f: torch.export.export(Called(f), (NOISE,)).module(),
+    "make_fx": lambda f: make_fx(f)(NOISE),
+    "jit": lambda f: torch.jit.trace(f, (NOISE,)),
+    "functionalize": torch.func.functionalize,
+    "compile": compiled,
+}
+TRANSFORMS: dict[str, Callable[[Function], Function]] = {
+    "jvp": lambda f: pushed(f, ONES),
+    "tangent": tangent,
+    "grad": lambda f: torch.func.grad(cost(f)),
+    "vmap": lambda f: lambda x: torch.func.vmap(f)(x[None]),
+    "jacrev": torch.func.jacrev,
+    "jacfwd": torch.func.jacfwd,
+    "hessian": lambda f: torch.func.hessian(cost(f)),
+    "grad of grad": lambda f: torch.func.grad(cost(torch.func.grad(cost(f)))),
+    "jvp of jvp": lambda f: lambda x: pushed(pushed(cubed(f), x), x)(x),
+    "jvp of grad": lambda f: pushed(torch.func.grad(cost(f)), ONES),
+    "vmap of grad": lambda f: lambda x: torch.func.vmap(torch.func.grad(cost(f)))(x[None]),
+}
+
+
+BEYOND_TORCH = {("functionalize", "tangent"), ("compile", "jvp of jvp")}
+"""What it cannot do with its own function either."""
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("recorder", RECORDERS)
+def test_transforms_of_what_was_recorded_and_the_reverse(recorder: str, name: str) -> None:
+    record, transform = RECORDERS[recorder], TRANSFORMS[name]
+    chains: list[Callable[[Function], Function]] = []
+    if recorder != "compile":  # whose functions torch does not transform
+        chains.append(lambda f: transform(record(f)))
+    if recorder in ("make_fx", "functionalize", "compile") and (recorder, name) not in BEYOND_TORCH:
+        chains.append(lambda f: record(transform(f)))
+    for chain in chains:
+        result = chain(ours)(NOISE)
+        torch.testing.assert_close(result, chain(theirs)(NOISE))
+        assert result.abs().sum() > 0
+
+
+def test_other_threads_may_trace() -> None:
+    """What torch says of a process is not asked: one that compiles is not what another thread does."""
+    results: list[Any] = []
+
+    def call() -> None:
+        out = torch.empty(1, 1, 4, 4)
+        functions: tuple[Callable[[], Tensor], ...] = (
+            lambda: cupysample.interpolate(ONES, scale_factor=2, out=out),
+            lambda: torch.func.functionalize(ours)(ONES),
+            lambda: cupysample.interpolate(ONES, size=(2.0, 3.0)),  # type: ignore[arg-type]
+        )
+        for function in functions:
+            try:
+                results.append(function())
+            except Exception as error:  # noqa: PERF203 - each is a result
+                results.append(error)
+
+    def trace(x: Tensor) -> Tensor:
+        assert torch.compiler.is_compiling()
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return x + 1
+
+    torch.export.export(Called(trace), (ONES,), strict=False)
+    torch.testing.assert_close(results[0], cupysample.interpolate(ONES, scale_factor=2))
+    torch.testing.assert_close(results[1], theirs(ONES))
+    assert isinstance(results[2], TypeError)
 
 
 def test_meta_tensors_under_transforms() -> None:
@@ -186,9 +296,8 @@ def test_exports_with_a_dynamic_extent() -> None:
     torch.testing.assert_close(exported.module()(x), F.interpolate(x, scale_factor=2))
 
 
-def test_extents_that_data_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch._dynamo.config, "capture_dynamic_output_shape_ops", True)
-
+@torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)  # type: ignore[untyped-decorator]
+def test_extents_that_data_decide() -> None:
     def pick(function: Any) -> Any:
         return torch.compile(
             lambda x, k: function(torch.index_select(x, 3, torch.nonzero(k)[:, 0]), size=(3, 3), mode="bilinear"),
