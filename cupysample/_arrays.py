@@ -224,7 +224,8 @@ class _Torch:
         return tensor is not None and isinstance(x, tensor)
 
     def key(self, x: Any) -> Hashable:
-        return x.shape, x.stride(), x.dtype, x.device, x.data_ptr() % ALIGNMENT  # which no sparse tensor has
+        address = x.data_ptr()  # which no sparse tensor has
+        return x.shape, x.stride(), x.dtype, x.device, address % ALIGNMENT if address else None
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
@@ -237,13 +238,15 @@ class _Torch:
             )
         if x.is_conj() or x.is_neg():
             raise TypeError(f"{name}: must hold its values, got a lazy conjugate or negative of another tensor")
-        size = x.element_size()
+        size, address = x.element_size(), x.data_ptr()
+        if not address and x.numel():
+            raise ValueError(f"{name}: must have memory, got a tensor of shape {tuple(x.shape)} whose storage is empty")
         strides = tuple(stride * size for stride in x.stride())
         device = x.device.index if x.device.type == "cuda" else None
         misalignment = 0
         if device is not None:
-            _check_alignment(x.data_ptr(), size, name)
-            misalignment = x.data_ptr() % ALIGNMENT
+            _check_alignment(address, size, name)
+            misalignment = address % ALIGNMENT
         return Layout(tuple(x.shape), strides, str(x.dtype).removeprefix("torch."), size, device, misalignment)
 
     @property

@@ -166,7 +166,7 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
     if call is None:
         call = (_forward if input_size is None else _backward)(library, x, input_size, arguments, out)
         known = x.__class__ in _arrays.KNOWN and (out is None or out.__class__ in _arrays.KNOWN)
-        if key is not None and known and all(_is_fixed(kind) for kind in (*key[:3], *elements)):
+        if key is not None and known and all(map(_is_fixed, (*map(type, arguments), *elements))):
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call

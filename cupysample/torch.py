@@ -445,7 +445,7 @@ def unpatch(model: nn.Module) -> nn.Module:
     Raises
     ------
     ValueError
-        Before anything is changed, where a module does what torch's cannot: it antialiases.
+        Before anything is changed, where a module does what torch's cannot: it antialiases, or its mode is cubic.
 
     Returns
     -------
@@ -453,8 +453,9 @@ def unpatch(model: nn.Module) -> nn.Module:
         The model itself.
     """
     for name, module in model.named_modules():
-        if type(module) in _TORCHS and module.antialias:
-            raise ValueError(f"model: {name or 'it'} has antialias=True, which torch.nn.Upsample lacks, got {module}")
+        if type(module) in _TORCHS and (module.antialias or module.mode in ("cubic", "tricubic")):
+            lacking = "antialias=True" if module.antialias else f"mode={module.mode!r}"
+            raise ValueError(f"model: {name or 'it'} has {lacking}, which torch.nn.Upsample lacks, got {module}")
     return _swap(model, _TORCHS)
 
 

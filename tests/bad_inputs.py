@@ -228,6 +228,14 @@ def inputs() -> Iterator[tuple[Any, type[Exception], tuple[str, ...]]]:
     yield quantized, NotImplementedError, ("input: dtype quint8 is not implemented",)
     yield x.to(torch.float8_e5m2), NotImplementedError, ("input: dtype float8_e5m2 is not implemented",)
     yield torch.nested.nested_tensor([x[0], x[0]]), TypeError, ("input: must be one tensor of one shape, got a nested",)
+    yield freed(1, 1, 4, 4), ValueError, ("input: must have memory, got a tensor of shape (1, 1, 4, 4)",)
+
+
+def freed(*shape: int) -> torch.Tensor:
+    """A tensor whose memory was given back, as that of sharded parameters is."""
+    x = torch.zeros(shape)
+    x.untyped_storage().resize_(0)
+    return x
 
 
 def outs(x: Any) -> Iterator[tuple[Any, type[Exception], tuple[str, ...]]]:

@@ -126,6 +126,14 @@ def test_outs() -> None:
     assert not x.any()
 
 
+def test_tensors_without_memory_after_one_that_has_it() -> None:
+    x = torch.zeros(2, 3, 5, 6)
+    out = cupysample.interpolate(x, size=3)
+    for wrong in ({"input": bad_inputs.freed(2, 3, 5, 6)}, {"input": x, "out": bad_inputs.freed(*out.shape)}):
+        with pytest.raises(ValueError, match="must have memory, got a tensor of shape"):
+            cupysample.interpolate(size=3, **wrong)
+
+
 def test_input_sizes(allocated: list[Any]) -> None:
     for make in (np.zeros, torch.zeros):
         g = make((2, 3, 3, 3))

@@ -99,6 +99,18 @@ def test_the_gradient_is_interpolate_backward(call: dict[str, Any], dtype: torch
         assert leaf.grad.dtype == dtype
 
 
+def test_flags_are_read_in_every_call() -> None:
+    """torch takes whatever has a truth, which may change."""
+    x, flag = noise(1, 1, 8, 8), torch.tensor(True)
+    for antialias in (True, False):
+        flag.fill_(antialias)
+        expected = interpolate(x, size=3, mode="bilinear", antialias=antialias)
+        assert torch.equal(interpolate(x, size=3, mode="bilinear", antialias=flag), expected)  # type: ignore[arg-type]
+        expected = interpolate(x, scale_factor=1.6, mode="bilinear", recompute_scale_factor=antialias)
+        result = interpolate(x, scale_factor=1.6, mode="bilinear", recompute_scale_factor=flag)  # type: ignore[arg-type]
+        assert torch.equal(result, expected)
+
+
 def test_no_gradient_no_graph() -> None:
     x = noise(1, 2, 4, 4).requires_grad_()
     for quiet in (torch.no_grad, torch.inference_mode):
@@ -453,9 +465,11 @@ def test_patch_leaves_subclasses_alone() -> None:
     assert [type(each) for each in model] == [Mine, cupysample.torch.Upsample]
 
 
-def test_unpatch_refuses_what_torch_cannot_do() -> None:
-    model = nn.Sequential(cupysample.torch.Upsample(size=3), cupysample.torch.Upsample(size=3, antialias=True))
-    with pytest.raises(ValueError, match=r"^model: 1 has antialias=True, which torch.nn.Upsample lacks"):
+@pytest.mark.parametrize("lacking", [{"antialias": True}, {"mode": "cubic"}, {"mode": "tricubic"}])
+def test_unpatch_refuses_what_torch_cannot_do(lacking: dict[str, Any]) -> None:
+    model = nn.Sequential(cupysample.torch.Upsample(size=3), cupysample.torch.Upsample(size=3, **lacking))
+    ((name, value),) = lacking.items()
+    with pytest.raises(ValueError, match=f"^model: 1 has {name}={value!r}, which torch.nn.Upsample lacks"):
         cupysample.torch.unpatch(model)
     assert all(type(each) is cupysample.torch.Upsample for each in model)
 
