@@ -1,6 +1,7 @@
 """cupysample: ``torch.nn.functional.interpolate`` and ``torch.nn.Upsample`` for CuPy arrays, without torch."""
 
 import importlib
+import typing
 
 from cupysample._functional import (
     interpolate,
@@ -30,8 +31,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load ``cupysample.torch``, which imports torch, by its name."""
-    if name == "torch":
-        return importlib.import_module("cupysample.torch")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if typing.TYPE_CHECKING:
+    from cupysample import torch as torch
+else:
+
+    def __getattr__(name):
+        """Load ``cupysample.torch``, which imports torch, by its name."""
+        if name == "torch":
+            return importlib.import_module("cupysample.torch")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,9 +31,9 @@ def interpolate(
         A ``cupy.ndarray``, ``numpy.ndarray`` or ``torch.Tensor`` with any strides; it is read where it lies and never
         written. Dtypes: float16, bfloat16, float32, float64, complex64, complex128, uint8 and every other integer in
         every mode; bool in the nearest modes.
-    size : int or sequence of int, optional
+    size : int, or list or tuple of int, optional
         Output extent in pixels, one for each spatial axis or one for all.
-    scale_factor : float or sequence of float, optional
+    scale_factor : float, or list or tuple of float, optional
         Output extent over input extent; the output has ``floor(extent * scale_factor)`` pixels. Exactly one of ``size``
         and ``scale_factor`` is given. The factor itself, not the ratio of the sizes, enters the coordinates, as in
         torch, unless ``recompute_scale_factor``.
@@ -85,7 +85,7 @@ def interpolate(
     (2, 3, 3)
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _torch().interpolate if _arrays.is_tensor(input) else _interpolate.resample
+    run = _tensors().interpolate if _arrays.is_tensor(input) else _interpolate.resample
     result: ArrayT = run(input, None, arguments, out)
     return result
 
@@ -143,7 +143,7 @@ def interpolate_backward(
     if input_size is None:  # which means forward below
         raise TypeError("input_size: must be a sequence of ints, the shape of the input, got None")
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _torch().interpolate_backward if _arrays.is_tensor(grad_output) else _interpolate.resample
+    run = _tensors().interpolate_backward if _arrays.is_tensor(grad_output) else _interpolate.resample
     result: ArrayT = run(grad_output, input_size, arguments, out)
     return result
 
@@ -195,20 +195,20 @@ def warmup(
     >>> warmup(np.empty((1, 3, 8, 8)), scale_factor=2, mode="bilinear", backward=True)
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _torch().warmup if _arrays.is_tensor(input) else _interpolate.warmup
+    run = _tensors().warmup if _arrays.is_tensor(input) else _interpolate.warmup
     run(input, arguments, out, backward)
 
 
-_torch_module: list[Any] = []
+_tensors_module: list[Any] = []
 
 
-def _torch() -> Any:
+def _tensors() -> Any:
     """Return the module for torch's tensors; whoever has one has imported torch."""
-    if not _torch_module:
-        from cupysample import torch
+    if not _tensors_module:
+        from cupysample import _tensors
 
-        _torch_module.append(torch)
-    return _torch_module[0]
+        _tensors_module.append(_tensors)
+    return _tensors_module[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

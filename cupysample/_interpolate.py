@@ -12,7 +12,7 @@ import operator
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from cupysample._plan import DTYPES, MODES
 from cupysample._tuning import CALLS
 from cupysample._words import shown
 
-Size = int | Sequence[int]
-ScaleFactor = float | Sequence[float]
+Size = SupportsIndex | Sequence[SupportsIndex]
+ScaleFactor = SupportsFloat | Sequence[SupportsFloat]
 Arguments = tuple[Any, Any, Any, Any, Any, Any]
 """size, scale_factor, mode, align_corners, recompute_scale_factor, antialias: as the user gave them."""
 
@@ -359,7 +359,9 @@ def _is_true(value: Any, name: str) -> bool:
 def _checked_extent(n: Any, name: str, given: Any) -> int:
     """Return one output extent as an int; bools, floats and arrays are refused. ``given``, by ``name``, led to it."""
     if isinstance(n, bool) or not _is_integer(n) or (_is_tensor(n) and n.ndim > 0):
-        raise TypeError(f"size: must be an int or a sequence of ints, one for each spatial axis, got {shown(given)}")
+        raise TypeError(
+            f"size: must be an int, or a list or tuple of ints, one for each spatial axis, got {shown(given)}"
+        )
     extent = operator.index(n)
     if not -LAST_INT64 <= extent <= LAST_INT64:
         raise TypeError(f"{name}: output extents must fit into 64 bits, got {shown(given)}")
@@ -370,7 +372,7 @@ def _checked_factor(factor: Any, scale_factor: Any) -> Any:
     """Return one scale factor, a real number."""
     if not isinstance(factor, numbers.Real):
         raise TypeError(
-            f"scale_factor: must be a real number or a sequence of them, one for each spatial axis, "
+            f"scale_factor: must be a real number, or a list or tuple of them, one for each spatial axis, "
             f"got {shown(scale_factor)}"
         )
     return factor

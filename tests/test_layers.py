@@ -22,7 +22,7 @@ LAYERS = (
     ("_numpy", "_sums", "_copies", "_program", "_steps", "_exact")
     + ("_kernels", "_view", "_made", "_few_taps", "_bands", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),
-    ("__init__", "_functional", "_modules", "torch", "__main__", "_pictures", "_demo", "_report"),
+    ("__init__", "_functional", "_modules", "_tensors", "torch", "__main__", "_pictures", "_demo", "_report"),
 )
 """From the bottom to the top; the README and this table agree."""
 
@@ -61,9 +61,11 @@ SIDEWAYS = {
     ("__init__", "_functional"),
     ("__init__", "_modules"),
     ("__init__", "torch"),
-    ("_functional", "torch"),
+    ("_functional", "_tensors"),
     ("_modules", "_functional"),
+    ("_tensors", "_functional"),
     ("torch", "_functional"),
+    ("torch", "_tensors"),
     ("__main__", "__init__"),
     ("__main__", "_report"),
     ("__main__", "_pictures"),
@@ -79,6 +81,7 @@ SIDEWAYS = {
 OTHERS = {
     ("_foreign", "ml_dtypes"),
     ("_kernels", "cupy"),
+    ("_tensors", "torch"),
     ("torch", "torch"),
     ("_report", "cupy"),
     ("_report", "cuda"),

@@ -24,7 +24,7 @@ from torch.library import opcheck
 
 import cupysample
 import cupysample.torch
-from cupysample import interpolate, interpolate_backward
+from cupysample import _tensors, interpolate, interpolate_backward
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own use of it
 
@@ -100,14 +100,14 @@ def test_the_gradient_is_interpolate_backward(call: dict[str, Any], dtype: torch
 
 
 def test_flags_are_read_in_every_call() -> None:
-    """torch takes whatever has a truth, which may change."""
+    """Whatever has a truth is taken, as in torch; it may change."""
     x, flag = noise(1, 1, 8, 8), torch.tensor(True)
     for antialias in (True, False):
         flag.fill_(antialias)
         expected = interpolate(x, size=3, mode="bilinear", antialias=antialias)
-        assert torch.equal(interpolate(x, size=3, mode="bilinear", antialias=flag), expected)  # type: ignore[arg-type]
+        assert torch.equal(interpolate(x, size=3, mode="bilinear", antialias=flag), expected)
         expected = interpolate(x, scale_factor=1.6, mode="bilinear", recompute_scale_factor=antialias)
-        result = interpolate(x, scale_factor=1.6, mode="bilinear", recompute_scale_factor=flag)  # type: ignore[arg-type]
+        result = interpolate(x, scale_factor=1.6, mode="bilinear", recompute_scale_factor=flag)
         assert torch.equal(result, expected)
 
 
@@ -329,13 +329,13 @@ def test_transforms_under_compile_are_right() -> None:
 def test_only_what_the_compiler_watches_is_hidden_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optimisers import ``torch._dynamo``, so most calls are made beside it: they take the straight way."""
     hidden: dict[Any, Any] = {}
-    monkeypatch.setattr(cupysample.torch, "_hidden", hidden)
+    monkeypatch.setattr(_tensors, "_hidden", hidden)
     assert "torch._dynamo" in sys.modules
     x = noise(1, 1, 4, 4).requires_grad_()
     interpolate(x, scale_factor=2).sum().backward()
     interpolate(x.detach(), scale_factor=2, out=noise(1, 1, 8, 8))
     assert not hidden
-    monkeypatch.setattr(cupysample.torch, "_watching", lambda: print)
+    monkeypatch.setattr(_tensors, "_watching", lambda: print)
     interpolate(x.detach(), scale_factor=2)
     assert hidden
 
@@ -409,7 +409,7 @@ def test_autocast_on_cuda_widens_upsampling(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
     tensor: Any = Cuda()
     for mode in cupysample._plan.MODES:
-        widened = cupysample.torch._cast(tensor, mode)
+        widened = _tensors._cast(tensor, mode)
         assert (widened == "widened") == (mode != "area")
 
 
@@ -492,15 +492,15 @@ def test_modules_are_nn_modules() -> None:
 
 
 def test_loaded_by_name_or_by_the_first_tensor() -> None:
-    """``cupysample.torch`` imports torch; nothing else does, and nothing imports its compiler."""
+    """``cupysample.torch`` and what serves tensors import torch; nothing else does, and nothing imports its compiler."""
     program = """
 import sys, cupysample
 assert "torch" not in sys.modules
 import numpy, torch
 cupysample.interpolate(numpy.ones((1, 1, 2)), 4)
-assert "cupysample.torch" not in sys.modules
+assert "cupysample._tensors" not in sys.modules
 cupysample.interpolate(torch.ones(1, 1, 2), 4)
-assert "cupysample.torch" in sys.modules and "torch._dynamo" not in sys.modules
+assert "cupysample._tensors" in sys.modules and not {"cupysample.torch", "torch._dynamo"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
     program = """
@@ -512,7 +512,7 @@ assert compiled(torch.ones(1, 1, 2)).shape == (1, 1, 4)
     program = "import sys, cupysample; cupysample.torch.Upsample; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
     with pytest.raises(AttributeError, match="module 'cupysample' has no attribute 'tensorflow'"):
-        cupysample.tensorflow  # noqa: B018
+        cupysample.tensorflow  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_zero_copy(monkeypatch: pytest.MonkeyPatch) -> None:

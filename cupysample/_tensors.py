@@ -1,0 +1,356 @@
+"""torch tensors: autograd, ``torch.func``, ``torch.compile``, autocast. Loaded when a tensor arrives, for it imports torch.
+
+A tensor that nobody transforms or traces goes straight to the kernels, with an ``autograd.Function`` around them where
+it requires grad. Otherwise torch must see an operator of ``torch.library``: it can be recorded, and has a rule for each
+of torch's dispatch keys that ask for one, backward and forward mode of AD in one ``autograd.Function`` among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, is_grad_enabled
+from torch._C import _are_functorch_transforms_active as _is_transformed
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._dynamo.eval_frame import get_eval_frame_callback as _watching
+from torch._C._functorch import is_legacy_batchedtensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from cupysample import _functional, _interpolate
+from cupysample._interpolate import Arguments
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions
+
+
+def interpolate(input: Tensor, _: None, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+    """``cupysample.interpolate`` of a tensor."""
+    if has_torch_function_unary(input):
+        named = dict(zip(ARGUMENTS, arguments, strict=True))
+        return handle_torch_function(_functional.interpolate, (input,), input, **named, out=out)
+    if input.dtype in _HALVES and out is None:  # with out=, autocast leaves torch's own functions alone
+        input = _cast(input, arguments[2])
+    return _dispatch(input, None, arguments, out)
+
+
+def interpolate_backward(
+    grad_output: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None
+) -> Tensor:
+    """``cupysample.interpolate_backward`` of a tensor."""
+    if has_torch_function_unary(grad_output):
+        named = dict(zip(ARGUMENTS, arguments, strict=True))
+        function = _functional.interpolate_backward
+        return handle_torch_function(function, (grad_output,), grad_output, input_size, **named, out=out)
+    return _dispatch(grad_output, input_size, arguments, out)
+
+
+def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
+    """``cupysample.warmup`` for a tensor."""
+    if input.is_meta:  # nothing is launched for it
+        _dispatch(input.detach(), None, arguments, out)
+        return
+    input = _resolved(input.detach())
+    _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward)
+
+
+ARGUMENTS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+
+
+_HALVES = frozenset({torch.float16, torch.bfloat16})
+
+
+def _cast(input: Tensor, mode: object) -> Tensor:
+    """Widen the half types to float32 where torch's autocast would: its upsampling on CUDA, its 3-D pool on a CPU."""
+    device = input.device.type  # torch asks for no other than these
+    if input.dtype not in _HALVES or device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
+        return input
+    pools = mode == "area"
+    widened = input.dim() == 5 and pools if device == "cpu" else not pools
+    return input.float() if widened else input
+
+
+def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Tensor:
+    """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
+    if out is not None:
+        return _into(x, input_size, arguments, out)
+    if _is_traced(x) or forward_ad._current_level >= 0:
+        return _operator(x, input_size, arguments)
+    if x.requires_grad and is_grad_enabled():
+        result: Tensor = _apply(x, input_size, arguments)
+        return result
+    return _run(x, input_size, arguments)
+
+
+def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+    """Straight to the kernels."""
+    result: Tensor = _unwatched(_kernels)(x, input_size, arguments, out)
+    return result
+
+
+def _kernels(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None) -> Any:
+    return _interpolate.resample(_resolved(x), input_size, arguments, out)
+
+
+def _resolved(x: Tensor) -> Tensor:
+    """With its values in memory."""
+    return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
+
+
+def _unwatched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Out of sight of ``torch.compile`` where that watches, for it would compile NumPy too."""
+    if not (is_dynamo_compiling() or _watching()):
+        return function
+    if function not in _hidden:
+        _hidden[function] = torch.compiler.disable(function)
+    return _hidden[function]
+
+
+_hidden: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Made late, for ``disable`` imports the compiler; ``functools.cache`` would be seen through."""
+
+
+def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tensor:
+    """Resample into ``out``, as torch's own functions do: not differentiable, and seen by autograd's version counter."""
+    tensors = [each for each in (x, out) if isinstance(each, Tensor)]
+    if is_grad_enabled() and any(each.requires_grad for each in tensors):
+        raise RuntimeError(
+            "interpolate(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if any(map(_is_traced, tensors)):
+        raise RuntimeError("interpolate(): functions with out=... arguments can't be transformed, compiled or traced")
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(each).tangent is not None for each in tensors):
+        raise NotImplementedError(
+            "interpolate(): functions with out=... arguments don't support forward AD, but one of the arguments has a tangent"
+        )
+    if isinstance(out, Tensor) and out.is_inference() and not torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed: out is an inference tensor"
+        )
+    if isinstance(out, Tensor) and (out.is_conj() or out.is_neg()):
+        raise TypeError("out: must hold its values, got a lazy conjugate or negative of another tensor")
+    _run(x, input_size, arguments, out)
+    if not out.is_inference():
+        torch.autograd.graph.increment_version(out)
+    return out
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether torch wants an operator to record, transform or dispatch."""
+    return (
+        _is_transformed()
+        or is_dynamo_compiling()  # of this thread; ``is_compiling`` tells of others
+        or x.is_meta
+        or _len_torch_dispatch_stack()
+        or _get_tracing_state() is not None
+        or is_legacy_batchedtensor(x)  # ``torch.autograd.grad(is_grads_batched=True)``
+        or (type(x) is not Tensor and type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__)
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Autograd, with nothing else about
+
+
+class Resample(torch.autograd.Function):
+    """y = A x, or Aᵀ x where ``input_size`` is given: a linear map, each the gradient of the other."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+        ctx.call = x.shape, input_size, arguments
+        return _run(x, input_size, arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        shape, input_size, arguments = ctx.call
+        return _dispatch(gradients[0], shape if input_size is None else None, arguments, None), None, None
+
+
+_apply = super(torch.autograd.Function, Resample).apply
+"""``Resample.apply`` without the look-ups for ``torch.func``, which never get here."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operators
+
+
+_SCHEMA = (
+    "SymInt[]? size, float[]? scale_factor, str mode, bool? align_corners, bool? recompute_scale_factor, "
+    "bool antialias) -> Tensor"
+)
+torch.library.define("cupysample::interpolate", f"(Tensor input, {_SCHEMA}", tags=torch.Tag.pt2_compliant_tag)
+torch.library.define(
+    "cupysample::interpolate_backward",
+    f"(Tensor grad_output, SymInt[] input_size, {_SCHEMA}",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+
+
+def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """Call the operator; one size or factor stands for all axes."""
+    size, scale_factor, *others = arguments
+    if not is_dynamo_compiling():  # the operator's own errors are of other classes
+        _interpolate.check_words(size, scale_factor, tuple(x.shape))
+    if size is not None and not isinstance(size, list | tuple):
+        size = [size] * (x.dim() - 2)
+    if scale_factor is not None and not isinstance(scale_factor, list | tuple):
+        scale_factor = [scale_factor] * (x.dim() - 2)
+    if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
+        size = size and [int(n) for n in size]
+        input_size = input_size and [int(n) for n in input_size]
+    return _called(x, input_size, (size, scale_factor, *others))
+
+
+def _called(x: Tensor, input_size: Any, arguments: Arguments, keys: Any = None) -> Tensor:
+    """Call the operator with arguments as it has them, or dispatch it to others of its kernels."""
+    operators = torch.ops.cupysample
+    operator, inputs = (
+        (operators.interpolate.default, (x,))
+        if input_size is None
+        else (operators.interpolate_backward.default, (x, input_size))
+    )
+    call = operator if keys is None else partial(operator.redispatch, keys)
+    result: Tensor = call(*inputs, *arguments)
+    return result
+
+
+@torch.library.impl("cupysample::interpolate", ("cpu", "cuda"))
+def _interpolate_op(input: Tensor, *arguments: Any) -> Tensor:
+    return _run(input, None, arguments)
+
+
+@torch.library.impl("cupysample::interpolate_backward", ("cpu", "cuda"))
+def _interpolate_backward_op(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    return _run(grad_output, tuple(input_size), arguments)
+
+
+@torch.library.register_fake("cupysample::interpolate")
+def _interpolate_fake(input: Tensor, *arguments: Any) -> Tensor:
+    size = _size(tuple(input.shape), input.dtype, arguments)
+    shape = (*input.shape[:2], *size)
+    return _like(input, shape, _is_channels_last(input, shape, arguments[2]))
+
+
+@torch.library.register_fake("cupysample::interpolate_backward")
+def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    _size(tuple(input_size), grad_output.dtype, arguments)
+    return _like(grad_output, input_size, grad_output.dim() > 3 and _is_channels_last(grad_output, input_size, ""))
+
+
+def _size(shape: tuple[Any, ...], dtype: torch.dtype, arguments: Any) -> Any:
+    """Output size for an input of ``shape``: checked where it is made of numbers, an expression where it is symbolic."""
+    size, factors, *_ = arguments
+    if all(isinstance(n, int) for n in (*shape, *(size or ()))):
+        return _interpolate.plan_of(shape, str(dtype).removeprefix("torch."), *arguments).size
+    sizes, factors = _interpolate.check_words(size, factors, shape)
+    return sizes or [_scaled(n, factor) for n, factor in zip(shape[2:], factors or (), strict=True)]
+
+
+def _scaled(n: Any, factor: float) -> Any:
+    """``trunc(n factor)``, as simple an expression as there is, so that a guard can hold it."""
+    return n * int(factor) if factor == int(factor) else torch.sym_int(n * factor)
+
+
+def _is_channels_last(x: Tensor, shape: Any, mode: str) -> bool:
+    """The format of the output; what cannot be compared because only data decide it, torch guesses for us."""
+    try:
+        return _interpolate.channels_last(x.shape, x.stride(), shape, mode)
+    except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode:
+        follows = x.dim() == 4 or (x.dim() == 5 and mode != "area")
+        return follows and torch._prims_common.suggest_memory_format(x) != torch.contiguous_format
+
+
+def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if channels_last and x.dim() == 3:
+        return x.new_empty((shape[0], shape[2], shape[1])).transpose(1, 2)
+    memory_format = formats[x.dim()] if channels_last else torch.contiguous_format
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
+
+
+class _Differentiable(torch.autograd.Function):
+    """An operator and its derivatives, backward and forward, which are operators; to be applied as one level of AD.
+
+    ``torch.library.register_autograd`` makes such a function, but without forward mode: tangents would be dropped. Levels
+    below this one find grad and forward mode as they were outside; a function's ``forward`` and ``jvp`` have them off.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, below: Any, input_size: Any, arguments: Arguments, modes: tuple[bool, bool]
+    ) -> Tensor:
+        ctx.call, ctx.modes = (x.shape, input_size, arguments), modes
+        with _modes(*modes), torch._C._AutoDispatchBelowAutograd():
+            return _called(x, input_size, arguments, below)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        shape, input_size, arguments = ctx.call
+        return _called(gradients[0], shape if input_size is None else None, arguments), *[None] * 4
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        _, input_size, arguments = ctx.call
+        with _modes(*ctx.modes):
+            return _called(tangents[0], input_size, arguments)
+
+
+_apply_level = super(torch.autograd.Function, _Differentiable).apply
+
+
+@contextmanager
+def _modes(grad: bool, forward: bool) -> Iterator[None]:
+    with torch.set_grad_enabled(grad), forward_ad._set_fwd_grad_enabled(forward):
+        yield
+
+
+def _differentiated(keys: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """What autograd does with an operator: record it, and leave the rest to the kernels below its own."""
+    below, modes = keys & torch._C._after_autograd_keyset, (is_grad_enabled(), forward_ad._is_fwd_grad_enabled())
+    with enable_single_level_autograd_function():
+        result: Tensor = _apply_level(x, below, input_size, arguments, modes)
+    return result
+
+
+def _interpolate_autograd(keys: Any, input: Tensor, *arguments: Any) -> Tensor:
+    result: Tensor = _unwatched(_differentiated)(keys, input, None, arguments)
+    return result
+
+
+def _interpolate_backward_autograd(keys: Any, grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
+    result: Tensor = _unwatched(_differentiated)(keys, grad_output, input_size, arguments)
+    return result
+
+
+_library = torch.library.Library("cupysample", "FRAGMENT")  # its kernels go with it
+_library.impl("interpolate", _interpolate_autograd, "Autograd", with_keyset=True)
+_library.impl("interpolate_backward", _interpolate_backward_autograd, "Autograd", with_keyset=True)
+
+
+@torch.library.register_vmap("cupysample::interpolate")
+def _interpolate_vmap(info: Any, in_dims: Any, input: Tensor, *arguments: Any) -> tuple[Tensor, int]:
+    return _folded(info.batch_size, in_dims[0], input, None, arguments)
+
+
+@torch.library.register_vmap("cupysample::interpolate_backward")
+def _interpolate_backward_vmap(
+    info: Any, in_dims: Any, grad_output: Tensor, input_size: Any, *arguments: Any
+) -> tuple[Tensor, int]:
+    return _folded(info.batch_size, in_dims[0], grad_output, input_size, arguments)
+
+
+def _folded(extent: int, axis: int, x: Tensor, input_size: Any, arguments: Any) -> tuple[Tensor, int]:
+    """Resample along a further batch axis, folded into the first."""
+    x = x.movedim(axis, 0)
+    batch = x.shape[1]
+    x = x.flatten(0, 1)
+    if input_size is not None:
+        input_size = (x.shape[0], *input_size[1:])
+    return _called(x, input_size, arguments).unflatten(0, (extent, batch)), 0
