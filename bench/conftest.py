@@ -14,6 +14,9 @@ from bench.peers import PEERS
 from bench.record import Record, key_of
 from bench.workloads import Workload
 
+collect_ignore = ["stub"]
+"""Its device needs the driver that it is made for."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--results", type=Path, help="a JSON file for the results; what it holds already is not run again")

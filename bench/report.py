@@ -29,7 +29,8 @@ def tables(results: dict[str, Any], date: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     text = (
         f"{results['device']}, {date}; {results['driver']}; {versions}; commit {results['commit'][:12]}. "
-        f"A copy moves {results['copy_gbps']:.0f} GB/s in the same run. Ratios are the other's time over ours."
+        f"A copy moves {results['copy_gbps']:.0f} GB/s in the same run. Ratios are the other's time over ours; "
+        "blank where it was not timed or has no such call."
     )
     earlier = sorted({row["commit"][:12] for row in results["rows"] if "commit" in row})
     text += f" Rows with * are of an earlier commit, {', '.join(earlier)}.\n" if earlier else "\n"

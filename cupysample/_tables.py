@@ -134,7 +134,7 @@ def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
 
 
 def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
-    """``struct Window`` of kernels/few_taps.cu: a multiple of 16 bytes."""
+    """``struct Window`` of kernels/held_rows.cuh: a multiple of 16 bytes."""
     size = 8 + places * weight.itemsize
     return np.dtype(
         {
@@ -147,7 +147,7 @@ def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def alike(n_out: int, taps: int, ratio: tuple[int, int]) -> NDArray[np.int64]:
-    """Where windows of so many taps begin in a row that has ``ratio`` pixels and its source: ``begin_of`` of kernels/few_taps.cu."""
+    """Where windows of so many taps begin in a row that has ``ratio`` pixels and its source: ``begin_of`` of kernels/few_taps.cuh."""
     grows, shrinks = ratio
     ahead, behind = (grows // 2 if taps > 1 else 0), (taps - shrinks if shrinks > 1 else taps) // 2
     return (np.arange(n_out) * shrinks + ahead) // grows - behind

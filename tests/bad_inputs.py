@@ -40,9 +40,9 @@ class Odd:
 
 
 ODD = Odd()
-SIZE = "size: must be an int or a sequence of ints, one for each spatial axis, got "
+SIZE = "size: must be an int, or a list or tuple of ints, one for each spatial axis, got "
 SIZE_TYPES = "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int]"
-FACTOR = "scale_factor: must be a real number or a sequence of them, one for each spatial axis, got "
+FACTOR = "scale_factor: must be a real number, or a list or tuple of them, one for each spatial axis, got "
 POSITIVE = "Input and output sizes should be greater than 0"
 NOT_AN_INT64 = "value cannot be converted to type int64_t without overflow"
 BOTH, NEITHER = "only one of size or scale_factor should be defined", "either size or scale_factor should be defined"

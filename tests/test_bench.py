@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import subprocess
+import sys
 import textwrap
 import time
 import types
@@ -64,6 +66,14 @@ def test_the_readme_shows_the_host_times() -> None:
             cells.append(f"{min(ratios)} to {max(ratios)}")
         shown = "| " + " | ".join([name, *cells]) + " |"
         assert shown in text, shown
+
+
+def test_the_whole_folder_can_be_collected() -> None:
+    """Also without the driver that the stub's device is made for."""
+    program = "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "bench"
+    found = subprocess.run([sys.executable, *program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not found.returncode, found.stdout
+    assert "bench/test_workloads.py" in found.stdout
 
 
 def test_names_of_workloads_are_unique() -> None:

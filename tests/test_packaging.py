@@ -113,7 +113,7 @@ def test_sdist_holds_what_the_tests_need(built: Built) -> None:
     assert {f"kernels/{name}" for name in KERNELS} <= names
     assert {f"cupysample/data/{name}" for name in DATA} <= names
     assert {"cupysample/py.typed", "LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", ".ci/run"} <= names
-    for folder in ("cupysample", "tests", "bench", "kernels"):
+    for folder in ("cupysample", "docs", "tests", "bench", "kernels"):
         files = (path.relative_to(built.tree) for path in (built.tree / folder).rglob("*") if path.is_file())
         assert {path.as_posix() for path in files} <= names
 
