@@ -16,8 +16,8 @@
 //           group has read from L2, or if not packed from L1; writes |out|; the sums never leave the block
 // CONTRACT  resample.cu's; floats and means; extents, and offsets inside a row in bytes, fit an int; means of fewer than 2^24
 //           pixels; blockDim.x = CS_THREADS, lanes = CS_THREADS / splits of it side by side; rows <= CS_ROWS; channels is the
-//           whole of inner, rows of the source being one stride throughout, or divides the lanes; the window of a tile of
-//           several pixels fits lanes CS_COLUMNS elements
+//           whole of inner, rows of the source being one stride throughout, or divides the lanes, packed the lanes CS_VECTOR;
+//           the window of a tile of several pixels fits lanes CS_COLUMNS elements
 //           packed: elements of a row of the source, or `channels` of a pixel, are dense, of a multiple of CS_VECTOR elements
 //           and aligned to it
 // LAUNCH    x: planes times tiles, grid-stride; y and z split the groups and D into runs; any grid

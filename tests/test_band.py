@@ -152,6 +152,9 @@ def walking() -> Iterator[Call]:
                     pixels = 640 // channels * 8
                     some = call((1, *before, 29, pixels, channels), *larger, 6, pixels // 4)
                     yield some._replace(x=np.moveaxis(some.x, -1, 1))
+                if axes > 2:  # parts of more channels than a block has threads
+                    some = call((1, 3, 29, 1, 320), 4, 6, 1)
+                    yield some._replace(x=np.moveaxis(some.x, -1, 1))
 
 
 @cache

@@ -175,13 +175,26 @@ def doubled_volumes() -> Iterator[Call]:
         yield Call(2, False, 1, x, out, {"size": out.shape[2:], "mode": "trilinear"})
 
 
+def tall() -> Iterator[Call]:
+    """Of many rows, so that the places of rows that are copied ahead are taken again and again."""
+    rng = np.random.default_rng(12)
+    for dtype in ("float16", "float32", "float64", "int16", "int32", "uint8"):
+        for taps in (1, 2, 4):
+            if taps <= _few_taps.most_taps(2, DTYPES[dtype].arithmetic):
+                x = cases.values(rng, (1, 2, 24, 16), dtype)
+                out = np.zeros((1, 2, 50, 32), x.dtype)
+                launches.poison(out)
+                yield Call(taps, False, int(taps > 1), x, out, {"size": out.shape[2:], "mode": MODES[taps, 2]})
+
+
 def everything() -> list[Call]:
-    return [*calls(), *wide_lanczos(), *means(), *skipping(), *halves(), *doubled_volumes()]
+    return [*calls(), *wide_lanczos(), *means(), *skipping(), *halves(), *doubled_volumes(), *tall()]
 
 
 def jobs() -> list[Job]:
-    """All of them, packed, in few blocks."""
-    return [call.job(blocks=(2, 7)[n % 2]) for n, call in enumerate(everything())]  # of 7 some have no rows
+    """All of them, packed, in few blocks; and the tall ones in one, whose threads walk down all rows."""
+    few = [call.job(blocks=(2, 7)[n % 2]) for n, call in enumerate(everything())]  # of 7 some have no rows
+    return [*few, *(call.job(blocks=1) for call in tall())]
 
 
 @pytest.fixture(scope="module")
