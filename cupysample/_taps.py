@@ -172,18 +172,24 @@ def _frozen(left: NDArray[np.int64], count: NDArray[np.int64], weight: Reals | N
 
 def _build(axis: Axis, start: int, stop: int) -> Taps:
     """Compute the rows, quantise the weights for fixed point, check the invariant that kernels rely on."""
-    if axis.transposed:
-        left, count, weight = _transposed_rows(axis, start, stop)
-    else:
-        left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
-    if weight is not None:
-        if axis.dtype == "fixed":
-            weight = quantise(weight, fixed_point_bits(axis))
-        else:
-            weight = weight.astype(axis.dtype, copy=False)
+    left, count, weight = _rows(axis, start, stop)
+    if axis.dtype == "fixed":
+        assert weight is not None
+        weight = quantise(weight, fixed_point_bits(axis))
     assert (left >= 0).all() and (count >= 0 if axis.transposed else count >= 1).all()
     assert (left + count <= axis.n_in).all()
     return _frozen(left, count, weight)
+
+
+@np.errstate(all="ignore")  # what a user has raised is for numbers of the user's
+def _rows(axis: Axis, start: int, stop: int) -> Rows:
+    """The rows, with weights of fixed point before they are quantised."""
+    if axis.transposed:
+        return _transposed_rows(axis, start, stop)
+    left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
+    if weight is not None and axis.dtype != "fixed":
+        weight = weight.astype(axis.dtype, copy=False)
+    return left, count, weight
 
 
 def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
@@ -366,7 +372,7 @@ def fixed_point_bits(axis: Axis) -> int:
     """Return the number of fractional bits with which the largest weight of the axis still fits into int16."""
     largest = 0.0
     for start, stop in _chunks(axis):
-        weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))[2]
+        weight = _rows(axis, start, stop)[2]
         assert weight is not None
         largest = max(largest, float(weight.max()))
     bits = 0

@@ -359,6 +359,25 @@ def test_user_s_floating_point_errors_are_left_alone() -> None:
             cupysample.interpolate(x, scale_factor=0.5, mode=mode)
 
 
+def test_user_s_floating_point_errors_are_not_those_of_tables() -> None:
+    """Which the first call builds: coordinates that fall on pixels underflow on the way."""
+    x = np.ones((1, 1, 10, 10), np.float32)
+    calls: list[tuple[NDArray[Any], dict[str, Any]]] = [
+        (x[0], {"size": 37, "mode": "cubic"}),
+        (x, {"size": (10, 20), "mode": "bilinear"}),
+        (x, {"scale_factor": (1.0, 2.0), "mode": "bilinear"}),
+        (x, {"size": (20, 37), "mode": "bicubic"}),
+        (x, {"size": (5, 7), "mode": "bicubic", "antialias": True}),
+        (x, {"size": (10, 3), "mode": "bilinear", "antialias": True}),
+    ]
+    forget()
+    _taps._kept.clear()
+    with np.errstate(all="raise"):
+        for array, arguments in calls:
+            y = cupysample.interpolate(array, **arguments)
+            cupysample.interpolate_backward(y, array.shape, **arguments)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Fixed point
 
