@@ -175,10 +175,10 @@ class Program:
         forks, me = _threads.forks, threading.get_ident()
         with np.errstate(all="ignore"):
             for cut in cuts:
-                if forks.coming:
-                    forks.stand_aside()
-                forks.at_work.append(me)
                 try:
+                    forks.at_work[tile] = me
+                    if forks.coming:
+                        forks.stand_aside(tile)
                     pixels, outputs, tile.offsets, steps = cut
                     tile.source, tile.out = source[pixels], out[outputs]
                     if not steps:
@@ -187,7 +187,7 @@ class Program:
                         for part in self._parts(outputs):
                             self._exactly(source, out, part)
                 finally:
-                    forks.at_work.remove(me)
+                    forks.at_work.pop(tile, None)
         _give_back(scratch)
 
     def _exactly(self, source: NDArray[Any], out: NDArray[Any], outputs: tuple[slice, ...]) -> None:

@@ -288,22 +288,25 @@ class _Forks:
     """Seconds that it waits, at most."""
 
     def __init__(self) -> None:
-        self.at_work: list[int] = []
-        """Threads at a tile; as often as they are, for a signal's handler or a finalizer may resample too."""
+        self.at_work: dict[object, int] = {}
+        """Threads at a tile, by what is theirs alone: as often as they are, for a signal's handler or a finalizer may resample
+        too. Who begins puts itself here, then looks whether a fork is coming, which looks here after it has said so: one
+        sees the other."""
         self.coming = False
         self._turnstile = threading.RLock()
 
-    def stand_aside(self) -> None:
-        """Wait until the fork that is coming is over; who forks passes."""
-        with self._turnstile:
-            pass
+    def stand_aside(self, tile: object) -> None:
+        """Leave work until the fork that is coming is over; who forks passes."""
+        me = self.at_work.pop(tile)
+        with self._turnstile:  # back at work before the next one looks
+            self.at_work[tile] = me
 
     def before(self) -> None:
         """Let nobody begin, and wait until the others have ended."""
         self._turnstile.acquire(timeout=self.PATIENCE)
         self.coming = True
         me, end = threading.get_ident(), time.monotonic() + self.PATIENCE
-        while any(thread != me for thread in self.at_work) and time.monotonic() < end:
+        while any(thread != me for thread in list(self.at_work.values())) and time.monotonic() < end:
             time.sleep(5e-5)
 
     def after(self) -> None:
@@ -315,7 +318,7 @@ class _Forks:
     def after_in_child(self) -> None:
         """Of the threads, there is this one alone."""
         me = threading.get_ident()
-        self.at_work[:] = [thread for thread in self.at_work if thread == me]
+        self.at_work = {tile: thread for tile, thread in self.at_work.items() if thread == me}
         self.after()
         _pool.forget()
 

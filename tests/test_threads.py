@@ -259,7 +259,47 @@ _program.Program._exactly = lambda *arguments: print(forked())
 run()
 print(_threads.forks.at_work, _threads.forks.coming)
 """
-    assert in_a_process(program).split() == [str(ended), "0", "[]", "False"]
+    assert in_a_process(program).split() == [str(ended), "0", "{}", "False"]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_fork_that_comes_as_a_tile_begins(seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the tile, whose thread has looked before, or the tile for it, whose thread has looked after."""
+    order: list[str] = []
+    came = threading.Event()
+
+    class Forks(_threads._Forks):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "coming" and value:
+                came.set()
+
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            if name == "coming" and not came.is_set():
+                forking.start()
+                assert came.wait(60)
+                return seen
+            return found
+
+    def fork() -> None:
+        forks.before()
+        order.append("fork")
+        forks.after()
+
+    def exactly(*_: Any) -> None:
+        forking.join(0.2)
+        order.append("tile")
+
+    forks, forking = Forks(), threading.Thread(target=fork)
+    forks.PATIENCE = 60
+    monkeypatch.setattr(_threads, "forks", forks)
+    monkeypatch.setattr(_program.Program, "_exactly", exactly)
+    cupysample.interpolate(np.zeros((1, 1, 4, 4), np.int16), scale_factor=2, mode="bilinear")
+    forking.join()
+    assert order == (["fork", "tile"] if seen else ["tile", "fork"])
+    assert not forks.at_work
+    assert not forks.coming
 
 
 def test_nested_and_concurrent_calls() -> None:
