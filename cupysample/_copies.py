@@ -7,8 +7,10 @@ gathers    any others
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from cupysample._program import Order, Program, Range, is_dense, orders
 from cupysample._steps import SCRATCH, Pick, Step, View
 from cupysample._taps import Axis
 from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program | None:
@@ -36,6 +41,13 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         key=lambda order: _ns(program, order, repeated),
     )
 
+    @functools.cache  # tiles share it
+    def pixels(d: int, a: int, b: int) -> NDArray[np.int64] | int:
+        """What the outputs ``a … b - 1`` of an axis pick, as ``Pick`` has it."""
+        times = repeated.get(d, 0)
+        left = program.axes[d].taps(a, b).left
+        return times if times and not a % times and not b % times else left - left[0]
+
     def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
         if not gathered:
             return (_steps.Copy(),)
@@ -45,12 +57,10 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
             shape[d] = end - first
         picks, offset = [], 0
         for d in gathered:
-            (a, b), times = tile[d], repeated.get(d, 0)
-            left = program.axes[d].taps(a, b).left
-            pixels = times if times and not a % times and not b % times else left - left[0]
+            a, b = tile[d]
             shape[d] = b - a
             result = View(SCRATCH, offset, tuple(shape), _steps.dense_strides(shape, element.itemsize), element)
-            picks.append(Pick(d, pixels, result))
+            picks.append(Pick(d, pixels(d, a, b), result))
             offset += -(-result.size * element.itemsize // CACHE_LINE) * CACHE_LINE
         program.scratch = max(program.scratch, offset)
         return (_steps.Gather(picks),)

@@ -19,7 +19,7 @@ from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._steps import Step, Tile
 from cupysample._taps import Axis
-from cupysample._tuning import EXACT_NUMBERS, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
+from cupysample._tuning import EXACT_NUMBERS, OBJECT_BYTES, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,10 +142,10 @@ class Program:
 
     @property
     def nbytes(self) -> int:
-        """Of the matrices that its steps hold, which tiles share."""
+        """Of its tiles and steps, and of the arrays that these hold, which tiles share."""
         steps = {step for steps in {cut.steps for cut in self.cuts} for step in steps}
         held = {id(base): base.nbytes for step in steps for base in _steps.held(step)}
-        return sum(held.values())
+        return sum(held.values()) + OBJECT_BYTES * (len(self.cuts) + len(steps))
 
     def run(self, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
         """Resample; ``threads`` says how many may."""

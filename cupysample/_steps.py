@@ -74,6 +74,22 @@ class Step(Protocol):
     def __call__(self, tile: Tile) -> bool | None: ...
 
 
+def held(step: Step) -> list[NDArray[Any]]:
+    """The arrays that a step keeps alive, whole: a matrix may be one for all blocks, broadcast."""
+    arrays: list[NDArray[Any]] = []
+    if isinstance(step, _Product):
+        arrays = [step.matrix]
+    elif isinstance(step, Round):
+        arrays = [step.bias]
+    elif isinstance(step, Gather):
+        arrays = [pick.pixels for pick in step.picks if not isinstance(pick.pixels, int)]
+    return [_whole(array) for array in arrays]
+
+
+def _whole(array: NDArray[Any]) -> NDArray[Any]:
+    return _whole(array.base) if isinstance(array.base, np.ndarray) else array
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Sums
 
@@ -92,16 +108,6 @@ class _Product:
             np.matmul(self.matrix, x, out=y)
         else:
             np.matmul(x, self.matrix, out=y)
-
-
-def held(step: Step) -> list[NDArray[Any]]:
-    """The arrays that a step keeps alive: a matrix may be one for all blocks, broadcast."""
-    if not isinstance(step, _Product):
-        return []
-    matrix: NDArray[Any] = step.matrix
-    while isinstance(matrix.base, np.ndarray):
-        matrix = matrix.base
-    return [matrix]
 
 
 def products(runs: list[Run], choice: Choice, x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:

@@ -82,9 +82,10 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         return None
     program = Program(plan, source, out, way.order)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
-    multiply = functools.cache(functools.partial(_products, functools.cache(runs)))  # tiles share what they can
+    # Tiles share what they can.
+    multiply, biases = functools.cache(functools.partial(_products, functools.cache(runs))), functools.cache(_biases)
     elements = TILE_BYTES // way.work.dtype.itemsize
-    return program.cut(elements, lambda tile: _steps_of(program, way, multiply, tile), units)
+    return program.cut(elements, lambda tile: _steps_of(program, way, multiply, biases, tile), units)
 
 
 def _ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> Iterator[Way]:
@@ -203,7 +204,11 @@ def _slices(axis: Axis) -> Slices | None:
 
 
 def _steps_of(
-    program: Program, way: Way, multiply: Callable[..., tuple[Step, ...]], tile: tuple[Range, ...]
+    program: Program,
+    way: Way,
+    multiply: Callable[..., tuple[Step, ...]],
+    biases: Callable[..., NDArray[Any]],
+    tile: tuple[Range, ...],
 ) -> tuple[Step, ...]:
     """The steps of the outputs in these ranges."""
     windows = {position: axis.window(*tile[position]) for position, axis in program.axes.items()}
@@ -230,7 +235,7 @@ def _steps_of(
         else:
             steps += multiply(each.axis, each.strategy, x, y, each.position, pixel, rows)
         if fixed:
-            steps.append(_round(way, each, rows, y))
+            steps.append(_round(way, biases, each, rows, y))
         if checked is y:
             steps.append(_steps.Finite(y))
     if not way.out.in_place:
@@ -277,21 +282,28 @@ def _views(program: Program, way: Way, shapes: list[tuple[int, ...]]) -> list[Vi
     ]
 
 
-def _round(way: Way, each: Pass, rows: Range, y: View) -> Step:
+def _round(way: Way, biases: Callable[..., NDArray[Any]], each: Pass, rows: Range, y: View) -> Step:
     """Round the sums of a pass of fixed point, the outputs ``rows``; the last puts the offset back."""
-    last, offset, bits = each is way.passes[-1], way.work.offset, fixed_point_bits(each.axis)
+    last, offset = each is way.passes[-1], way.work.offset
     low = 0 if last else -offset
-    bias = (_bias(each.axis, offset)[slice(*rows)] + (offset + low << bits)) * 0.5**bits
     bounds = (low, low + 255) if _overshoots(each.axis) else None
-    if (bias == bias[0]).all():
-        return _steps.Round(y, bias[:1].astype(y.dtype), bounds, floor=not last)
     # One loop for the numbers behind an output, or where these are few, one for all the outputs.
     few = isinstance(each.strategy, Choice) and each.strategy.right
-    n, behind = len(bias), math.prod(y.shape[each.position + 1 :])
-    shape = (y.size // (n * behind), *((n * behind,) if few else (n, behind)))
-    y = View(y.memory, y.offset, shape, _steps.dense_strides(shape, y.dtype.itemsize), y.dtype)
-    bias = bias.repeat(behind) if few else bias[:, None]
-    return _steps.Round(y, bias.astype(y.dtype), bounds, floor=not last)
+    n, behind = rows[1] - rows[0], math.prod(y.shape[each.position + 1 :])
+    bias = biases(each.axis, rows, offset, low, behind if few else 1, y.dtype)
+    if len(bias) > 1:
+        shape = (y.size // (n * behind), *((n * behind,) if few else (n, behind)))
+        y = View(y.memory, y.offset, shape, _steps.dense_strides(shape, y.dtype.itemsize), y.dtype)
+        bias = bias if few else bias[:, None]
+    return _steps.Round(y, bias, bounds, floor=not last)
+
+
+def _biases(axis: Axis, rows: Range, offset: int, low: int, times: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What rounds the sums of the outputs ``rows``, each so many numbers, to bytes from ``low`` on; one where all are alike."""
+    bits = fixed_point_bits(axis)
+    bias = (_bias(axis, offset)[slice(*rows)] + (offset + low << bits)) * 0.5**bits
+    bias = bias[:1] if (bias == bias[0]).all() else bias.repeat(times)
+    return bias.astype(dtype)
 
 
 def _overshoots(axis: Axis) -> bool:

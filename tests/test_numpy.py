@@ -5,6 +5,7 @@ That calls in general are right is held by test_definition.py; here strategies a
 
 from __future__ import annotations
 
+import gc
 import math
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -623,6 +624,32 @@ def test_warm_calls_allocate_nothing_but_outputs() -> None:
     outputs = sum(each.nbytes for each in results)
     assert sum(trace.size for trace in taken.traces) == outputs
     assert peak < outputs + (x.nbytes >> 1)  # Python's objects, no pixels
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "arguments", "most"),
+    [
+        ((1, 1, 130, 200_000), "contiguous", {"size": (131, 250_001)}, 3 << 20),
+        ((1, 3, 2000, 6000), "channels_last", {"size": (1000, 3000), "mode": "lanczos", "antialias": True}, 2 << 20),
+        ((1, 3, 2000, 3000), "contiguous", {"size": (999, 1501), "mode": "bicubic", "antialias": True}, 1 << 20),
+    ],
+)
+def test_programs_hold_little_and_all_of_it_is_counted(
+    shape: tuple[int, ...], layout: str, arguments: dict[str, Any], most: int
+) -> None:
+    """Many tiles of the same outputs of an axis, whose arrays are one."""
+    x = cases.lay_out(noise(*shape, dtype="uint8"), layout)
+    for _ in range(2):  # tables of axes and scratch memory stay from the first
+        forget()
+        gc.collect()
+        tracemalloc.start()
+        cupysample.interpolate(x, **arguments)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    (kept,) = _numpy._programs.values()
+    assert held < most
+    assert kept.nbytes / 2 < held < kept.nbytes * 1.1 + (1 << 14)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
