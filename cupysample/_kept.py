@@ -18,11 +18,14 @@ K = TypeVar("K")
 V = TypeVar("V", bound=_Sized)
 
 
-def keep(kept: dict[K, V], key: K, value: V, most: int, nbytes: int) -> V:
-    """Add one, forget the oldest beyond so many or so many bytes, and return it; the newest stays, whatever its size."""
-    kept[key] = value
-    for n, (each, held) in enumerate(reversed(list(kept.items()))):
-        nbytes -= held.nbytes
+def keep(kept: dict[K, tuple[V, int]], key: K, value: V, most: int, nbytes: int) -> V:
+    """Add one with its bytes, forget the oldest beyond so many or so many bytes, and return it.
+
+    The newest stays, whatever its size. Bytes are counted once, for that may take long.
+    """
+    kept[key] = value, value.nbytes
+    for n, (each, (_, held)) in enumerate(reversed(list(kept.items()))):
+        nbytes -= held
         if n and (n >= most or nbytes < 0):
             kept.pop(each, None)
     return value

@@ -29,7 +29,7 @@ class _Prepared(NamedTuple):
         return self.program.nbytes
 
 
-_programs: dict[tuple[Call, bool, bool], _Prepared] = {}
+_programs: dict[tuple[Call, bool, bool], tuple[_Prepared, int]] = {}
 
 
 def prepared(call: Call, x: Any, out: Any) -> Run:
@@ -37,15 +37,14 @@ def prepared(call: Call, x: Any, out: Any) -> Run:
     host = call.library.host
     key = call, host(x).dtype.isnative, out is None or host(out).dtype.isnative
     found = _programs.get(key)
-    if found is None:
-        allocate = call.allocator(x)
-        if out is None:
-            allocate()  # a program of more than memory holds takes long to prepare
-        program = prepare(call.plan, call.source, call.out, *key[1:])
-        found = keep(
-            _programs, key, _Prepared(program, _run(program, call.library, allocate)), PROGRAMS, PROGRAMS_BYTES
-        )
-    return found.run
+    if found:
+        return found[0].run
+    allocate = call.allocator(x)
+    if out is None:
+        allocate()  # a program of more than memory holds takes long to prepare
+    program = prepare(call.plan, call.source, call.out, *key[1:])
+    made = _Prepared(program, _run(program, call.library, allocate))
+    return keep(_programs, key, made, PROGRAMS, PROGRAMS_BYTES).run
 
 
 def _run(program: Program, library: Library, allocate: Callable[[], Any]) -> Run:

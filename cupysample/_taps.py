@@ -132,12 +132,13 @@ def weight_dtype(dtype: str) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype == "float32" else np.float64)
 
 
-_kept: dict[Axis, Taps] = {}
+_kept: dict[Axis, tuple[Taps, int]] = {}
 
 
 def _all_taps(axis: Axis) -> Taps:
     """All rows."""
-    return _kept.get(axis) or keep(_kept, axis, _build_all(axis), TAPS, TAPS_BYTES)
+    found = _kept.get(axis)
+    return found[0] if found else keep(_kept, axis, _build_all(axis), TAPS, TAPS_BYTES)
 
 
 def _build_all(axis: Axis) -> Taps:
