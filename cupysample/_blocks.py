@@ -134,14 +134,12 @@ def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: n
 
 def _equally_spaced(pixel: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Cut into stretches in which the numbers are equally far apart."""
-    found, first, steps = [], 0, np.diff(pixel).tolist()
-    while first < len(pixel):
-        last = first + 1
-        while last < len(pixel) and steps[last - 1] == steps[first]:
-            last += 1
-        found.append((first, last))
-        first = last
-    return found
+    found, first = [], 0
+    for turn in np.flatnonzero(np.diff(pixel, n=2)).tolist():  # the step behind the number ``turn + 1`` is another
+        if turn >= first:
+            found.append((first, turn + 2))
+            first = turn + 2
+    return [*found, (first, len(pixel))] if len(pixel) else []
 
 
 def _padded(n: int, lanes: int) -> int:
@@ -158,11 +156,16 @@ def choose(
     vectors:  that a product has, as rows of what is multiplied from the right, else as columns.
     times:    how often there are so many vectors, in an array of so many ``tiles``.
     """
-    taps, end = axis.taps(), axis.window(0, axis.n_out)[1]
     found = []
     for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
-        pixel, width = _windows(taps, rows, end)
-        choice = Choice(rows, width, len(_equally_spaced(pixel)), right, channels)
-        if choice.calls <= RUNS and choice.macs <= GEMM_MACS and axis.n_out * width * channels**2 <= MATRICES:
+        choice = Choice(rows, *_cut(axis, rows), right, channels)
+        if choice.calls <= RUNS and choice.macs <= GEMM_MACS and axis.n_out * choice.width * channels**2 <= MATRICES:
             found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
     return min(found, default=None)
+
+
+@lru_cache(maxsize=256)
+def _cut(axis: Axis, rows: int) -> tuple[int, int]:
+    """Pixels of the windows of blocks of so many outputs, and how many stretches of blocks are equally spaced."""
+    pixel, width = _windows(axis.taps(), rows, axis.window(0, axis.n_out)[1])
+    return width, len(_equally_spaced(pixel))

@@ -593,7 +593,7 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
     before = list(cupysample._threads._chosen)
     cupysample.set_num_threads(threads)
     _taps._kept.clear()
-    for kept in (_taps.fixed_point_bits, _blocks.choose):
+    for kept in (_taps.fixed_point_bits, _blocks.choose, _blocks._cut):
         kept.cache_clear()
     try:
         for _ in ("cold", "warm"):
