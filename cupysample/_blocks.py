@@ -103,9 +103,16 @@ def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
     """Without gaps, for BLAS takes twice as long for a transposed matrix; one for all where they are the same."""
     some = matrices[:1] if (matrices == matrices[0]).all() else matrices
     if choice.right:
-        some = np.kron(some.swapaxes(1, 2), np.eye(choice.channels, dtype=some.dtype))
+        some = _spread(some.swapaxes(1, 2), choice.channels)
     some = np.ascontiguousarray(some)
     return np.broadcast_to(some, (len(matrices), *some.shape[1:]))
+
+
+def _spread(matrices: NDArray[Any], n: int) -> NDArray[Any]:
+    """Every number as a diagonal matrix: ``np.kron`` with ``np.eye(n)``, which takes 1.5 to 5 times as long."""
+    blocks, rows, columns = matrices.shape
+    spread: NDArray[Any] = matrices[:, :, None, :, None] * np.eye(n, dtype=matrices.dtype)[:, None]
+    return spread.reshape(blocks, rows * n, columns * n)
 
 
 def _windows(taps: Taps, rows: int, end: int) -> tuple[NDArray[np.int64], int]:
