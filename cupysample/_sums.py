@@ -306,6 +306,7 @@ def _biases(axis: Axis, rows: Range, offset: int, low: int, times: int, dtype: n
     return bias.astype(dtype)
 
 
+@functools.lru_cache(maxsize=256)
 def _overshoots(axis: Axis) -> bool:
     """Whether a fixed-point sum may lie outside of 0 … 255 after rounding."""
     weights, bits = _weights(axis), fixed_point_bits(axis)
