@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import math
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,20 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _arrays, _blocks, _copies, _exact, _interpolate, _numpy, _plan, _rounding, _steps, _sums, _taps
+from cupysample import (
+    _arrays,
+    _blocks,
+    _copies,
+    _exact,
+    _interpolate,
+    _kept,
+    _numpy,
+    _plan,
+    _rounding,
+    _steps,
+    _sums,
+    _taps,
+)
 from cupysample._blocks import Choice
 from cupysample._call import Call
 from cupysample._program import Program
@@ -709,6 +723,48 @@ def test_copies_along_axes_without_tables(dtype: str) -> None:
     x = noise(1, 2, 1000, dtype=dtype)
     y = cupysample.interpolate(x, size=300_000)
     assert y.tobytes() == oracle.interpolate(x, size=300_000).tobytes()
+
+
+def test_bytes_of_what_is_kept_are_counted_once() -> None:
+    counted: list[Any] = []
+
+    class Each:
+        @property
+        def nbytes(self) -> int:
+            counted.append(self)
+            return 10
+
+    kept: dict[int, tuple[Each, int]] = {}
+    each = [_kept.keep(kept, n, Each(), 4, 30) for n in range(6)]
+    assert counted == each
+    assert list(kept) == [3, 4, 5]
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "bilinear"}, {"mode": "bicubic", "antialias": True}])
+def test_an_axis_is_cut_once(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every number of rows, whatever the order of memory and of the axes; and then in the way that is chosen."""
+    windows, cuts = _blocks._windows, Counter[Any]()
+
+    def counted(taps: _taps.Taps, rows: int, end: int) -> Any:
+        cuts[len(taps.left), rows] += 1
+        return windows(taps, rows, end)
+
+    _blocks.choose.cache_clear()
+    _blocks._cut.cache_clear()
+    monkeypatch.setattr(_blocks, "_windows", counted)
+    program_of(noise(1, 3, 70, 90), size=(31, 47), **arguments)
+    assert {n for n, _ in cuts} == {31, 47}
+    assert max(cuts.values()) <= 2
+
+
+def test_stretches_are_as_long_as_they_can_be(rng: np.random.Generator) -> None:
+    for _ in range(300):
+        pixel = np.cumsum(rng.integers(0, 3, rng.integers(0, 30)))
+        found = _blocks._equally_spaced(pixel)
+        assert [k for first, last in found for k in range(first, last)] == list(range(len(pixel)))
+        for first, last in found:
+            assert len(set(np.diff(pixel[first:last]))) <= 1
+            assert last == len(pixel) or len(set(np.diff(pixel[first : last + 1]))) > 1
 
 
 def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
