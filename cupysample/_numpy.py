@@ -5,7 +5,6 @@ A program is prepared once for a plan and two layouts, and remembered; a warm ca
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from cupysample._call import Call
 from cupysample._kept import keep
 from cupysample._plan import Plan
 from cupysample._program import Program, orders
-from cupysample._tuning import PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, SMALL_TILE_ELEMENTS, TILE_ELEMENTS
+from cupysample._tuning import PART_WEIGHTS, PARTS_BYTES, PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, TILE_ELEMENTS
 
 
 class _Prepared(NamedTuple):
@@ -69,13 +68,15 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 
 def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     """Tiles without steps, for the sums of ``_exact``."""
-    built = [axis for axis in plan.axes if not axis.tabulated]
-    elements = SMALL_TILE_ELEMENTS if built else TILE_ELEMENTS
-    program = Program(plan, source, out, orders(len(out.shape))[0]).cut(elements, lambda _: ())
+    program = Program(plan, source, out, orders(len(out.shape))[0])
+    built = {d: axis.width + 1 for d, axis in program.axes.items() if not axis.tabulated}
+    program.cut(TILE_ELEMENTS, lambda _: (), parts={d: max(1, PART_WEIGHTS // n) for d, n in built.items()})
     program.memory = program.exact_bytes(max(cut.largest for cut in program.cuts))
-    for axis in plan.axes:
-        rows = min(axis.n_out, math.ceil(elements * axis.n_out / max(axis.n_in, axis.n_out)))
-        program.memory += ROW_BYTES * rows * (1 if axis.tabulated else axis.width + 1)
+    for d in program.axes:
+        rows = max(cut.out[d].stop - cut.out[d].start for cut in program.cuts)
+        program.memory += ROW_BYTES * rows * built.get(d, 1)
+    if built:
+        program.spare -= PARTS_BYTES
     return program
 
 

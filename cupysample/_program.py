@@ -82,6 +82,7 @@ class Program:
     view:     what source and output are viewed as, if not as themselves.
     scratch:  bytes that the steps of a thread write.
     memory:   bytes that NumPy needs beside them, or ``_exact`` for a tile.
+    spare:    bytes for all threads together.
     """
 
     def __init__(self, plan: Plan, source: Layout, out: Layout, order: Order) -> None:
@@ -96,7 +97,7 @@ class Program:
         self.scratch, self.memory = 0, 0
         if plan.arithmetic != "copy":
             self.memory = self.exact_bytes(max(PART_ELEMENTS, math.prod(axis.width for axis in plan.axes)))
-        self._spare = int(SPARE_BYTES + SPARE_SHARE * math.prod(out.shape) * out.itemsize)
+        self.spare = int(SPARE_BYTES + SPARE_SHARE * math.prod(out.shape) * out.itemsize)
         self._transposes = order != tuple(range(len(order)))
 
     def cut(
@@ -105,6 +106,7 @@ class Program:
         steps: Callable[[tuple[Range, ...]], tuple[Step, ...]],
         units: dict[int, int] | None = None,
         sliced: dict[int, int] | None = None,
+        parts: dict[int, int] | None = None,
     ) -> Program:
         """Cut the output into tiles of so many elements, counting the larger of what each reads and writes, but for what
         the windows of neighbours share.
@@ -112,6 +114,7 @@ class Program:
         steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
         units:   axes that are cut at multiples of so many outputs.
         sliced:  axes of the source of which a tile gets every so manieth pixel.
+        parts:   axes of which a tile has so many outputs at most; all tiles with the same ones follow each other.
         """
         ranges: list[list[Range]] = []
         costs = {d: shrink(axis) for d, axis in self.axes.items()}
@@ -119,7 +122,7 @@ class Program:
         for d, n in reversed(list(enumerate(self.shape))):
             unit, cost = (units or {}).get(d, 1), costs.get(d, 1.0)
             budget *= cost
-            pieces = math.ceil(n / max(1, min(n, int(budget / cost))))
+            pieces = math.ceil(n / max(1, min(n, (parts or {}).get(d, n), int(budget / cost))))
             block = math.ceil(n / pieces)
             if pieces > 1 and block > unit:
                 block -= block % unit
@@ -127,7 +130,12 @@ class Program:
             ranges.insert(0, [(a, min(a + block, n)) for a in range(0, n, block)])
         windows = {(d, rows): axis.window(*rows) for d, axis in self.axes.items() for rows in ranges[d]}
         made: dict[tuple[Range, ...], tuple[Step, ...]] = {}
-        for tile in itertools.product(*ranges):
+        outermost = sorted(
+            range(len(ranges)), key=lambda d: -d * (d in (parts or {}))
+        )  # the last has the longest parts
+        back = np.argsort(outermost).tolist()
+        for nested in itertools.product(*(ranges[d] for d in outermost)):
+            tile = tuple(nested[d] for d in back)
             alike = tuple(rows if d in self.axes else (0, rows[1] - rows[0]) for d, rows in enumerate(tile))
             if alike not in made:
                 made[alike] = steps(alike)
@@ -162,7 +170,7 @@ class Program:
             source, out = source.transpose(self.order), out.transpose(self.order)
         n = 1
         if len(self.cuts) > 1:
-            n = min(threads(), len(self.cuts), max(1, self._spare // (self.scratch + self.memory)))
+            n = min(threads(), len(self.cuts), max(1, self.spare // (self.scratch + self.memory)))
         if n == 1:
             self._make(source, out, self.cuts)
         else:

@@ -17,23 +17,24 @@ into the matrix here, so nothing that applies a matrix ever tests for it: ``0 <=
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cupysample import _coordinates, _filters
 from cupysample._filters import Filter
 from cupysample._kept import keep
-from cupysample._tuning import TAPS, TAPS_BYTES
+from cupysample._tuning import PARTS, PARTS_BYTES, TAPS, TAPS_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cupysample._rounding import Reals
 
+    Windows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
     Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Reals | None]
 
 KEPT_WEIGHTS = 1 << 18
@@ -110,21 +111,22 @@ class Axis:
 
     @property
     def tabulated(self) -> bool:
-        """Whether all rows are built, and kept."""
+        """Whether all rows are built at once, and kept."""
         return self.n_out * self.width <= KEPT_WEIGHTS
 
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
         stop = self.n_out if stop is None else stop
-        if self.tabulated:
-            return _all_taps(self)[start:stop]
-        return _build(self, start, stop)
+        return _all_taps(self)[start:stop] if self.tabulated else _part(self, start, stop)
 
     def window(self, start: int, stop: int) -> tuple[int, int]:
-        """First pixel that rows ``start … stop - 1`` read, and the end; one pixel to look at where they read none."""
-        taps = self.taps(start, stop)
-        first = min(int(taps.left.min()), self.n_in - 1)
-        return first, max(int((taps.left + taps.count).max()), first + 1)
+        """First pixel that rows ``start … stop - 1`` read, and the end; one pixel to look at where they read none.
+
+        Both ends of the windows never decrease.
+        """
+        above, below = self.taps(start, start + 1), self.taps(stop - 1, stop)
+        first = min(int(above.left[0]), self.n_in - 1)
+        return first, max(int(below.left[0] + below.count[0]), first + 1)
 
 
 def weight_dtype(dtype: str) -> np.dtype[Any]:
@@ -133,6 +135,7 @@ def weight_dtype(dtype: str) -> np.dtype[Any]:
 
 
 _kept: dict[Axis, tuple[Taps, int]] = {}
+_parts: dict[tuple[Axis, int, int], tuple[Taps, int]] = {}
 
 
 def _all_taps(axis: Axis) -> Taps:
@@ -141,9 +144,16 @@ def _all_taps(axis: Axis) -> Taps:
     return found[0] if found else keep(_kept, axis, _build_all(axis), TAPS, TAPS_BYTES)
 
 
+def _part(axis: Axis, start: int, stop: int) -> Taps:
+    """Rows of an axis that is not tabulated; the last used are kept, for the tiles that need the same ones."""
+    key = axis, start, stop
+    found = _parts.pop(key, None)
+    return keep(_parts, key, found[0] if found else _build(axis, start, stop), PARTS, PARTS_BYTES)
+
+
 def _build_all(axis: Axis) -> Taps:
     """All rows, built some at a time."""
-    pieces = [_build(axis, start, stop) for start, stop in _chunks(axis)]
+    pieces = [_build(axis, start, stop) for start, stop in _chunks(axis, 0, axis.n_out)]
     if len(pieces) == 1:
         return pieces[0]
     left, count = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("left", "count"))
@@ -151,16 +161,16 @@ def _build_all(axis: Axis) -> Taps:
     if pieces[0].weight is not None:
         width = max(piece.weight.shape[1] for piece in pieces if piece.weight is not None)
         weight = np.zeros((axis.n_out, width), pieces[0].weight.dtype)
-        for (start, stop), piece in zip(_chunks(axis), pieces, strict=True):
+        for (start, stop), piece in zip(_chunks(axis, 0, axis.n_out), pieces, strict=True):
             assert piece.weight is not None
             weight[start:stop, : piece.weight.shape[1]] = piece.weight
     return _frozen(left, count, weight)
 
 
-def _chunks(axis: Axis) -> list[tuple[int, int]]:
-    """Rows that are built together."""
+def _chunks(axis: Axis, start: int, stop: int) -> list[tuple[int, int]]:
+    """Rows that are built together: those that have some of ``start … stop - 1``."""
     rows = max(1, CHUNK_WEIGHTS // axis.width)
-    return [(start, min(start + rows, axis.n_out)) for start in range(0, axis.n_out, rows)]
+    return [(first, min(first + rows, axis.n_out)) for first in range(start // rows * rows, stop, rows)]
 
 
 def _frozen(left: NDArray[np.int64], count: NDArray[np.int64], weight: Reals | None) -> Taps:
@@ -171,81 +181,118 @@ def _frozen(left: NDArray[np.int64], count: NDArray[np.int64], weight: Reals | N
     return Taps(left, count, weight)
 
 
+_quiet = np.errstate(all="ignore")
+"""What a user has raised is for numbers of the user's."""
+
+
+@_quiet
 def _build(axis: Axis, start: int, stop: int) -> Taps:
     """Compute the rows, quantise the weights for fixed point, check the invariant that kernels rely on."""
-    left, count, weight = _rows(axis, start, stop)
-    if axis.dtype == "fixed":
-        assert weight is not None
-        weight = quantise(weight, fixed_point_bits(axis))
+    left, count, weight = (_transposed_rows if axis.transposed else _rows)(axis, start, stop)
+    if weight is not None:
+        if axis.dtype == "fixed":
+            weight = quantise(weight, fixed_point_bits(axis))
+        else:
+            weight = weight.astype(axis.dtype, copy=False)
     assert (left >= 0).all() and (count >= 0 if axis.transposed else count >= 1).all()
     assert (left + count <= axis.n_in).all()
     return _frozen(left, count, weight)
 
 
-@np.errstate(all="ignore")  # what a user has raised is for numbers of the user's
 def _rows(axis: Axis, start: int, stop: int) -> Rows:
-    """The rows, with weights of fixed point before they are quantised."""
-    if axis.transposed:
-        return _transposed_rows(axis, start, stop)
-    left, count, weight = METHODS[axis.method].rows(axis, np.arange(start, stop, dtype=np.int64))
-    if weight is not None and axis.dtype != "fixed":
-        weight = weight.astype(axis.dtype, copy=False)
-    return left, count, weight
+    """Rows as the axis' method has them."""
+    method, index = METHODS[axis.method], np.arange(start, stop, dtype=np.int64)
+    left, count = method.window(axis, index)
+    if axis.dtype == "mean":
+        return left, count, None
+    weight = _undivided(axis, index, left, count)
+    return left, count, weight / _total([weight])[:, None] if method.normalised else weight
+
+
+def _undivided(axis: Axis, index: NDArray[np.int64], left: NDArray[np.int64], count: NDArray[np.int64]) -> Reals:
+    """What the pixels ``left … left + count - 1`` of the windows count in these rows, before any division; 0 behind them."""
+    k = np.arange(count.max(initial=1))
+    order: Literal["F", "C"] = "F" if len(k) < len(left) else "C"  # what follows keeps it, and has long loops
+    pixel = np.add(left[:, None], k, order=order)
+    weight = METHODS[axis.method].weight(axis, index, pixel)
+    return np.where(pixel < (left + count)[:, None], weight, weight.dtype.type(0))
+
+
+def _total(weights: Iterable[Reals]) -> Reals:
+    """The sum of the weights of each row in ascending order, as the kernels add; 1 where it is 0."""
+    total: Any = None
+    for some in weights:
+        total = np.add.accumulate(some if total is None else np.column_stack((total, some)), axis=1)[:, -1]
+    divisor: Reals = np.where(total == 0, total.dtype.type(1), total)
+    return divisor
+
+
+@lru_cache(maxsize=16)
+def _totals(axis: Axis, chunk: tuple[int, int]) -> Reals:
+    """Of the rows of a chunk, some columns at a time; kept, for of rows that are long the columns are asked for so too."""
+    index = np.arange(*chunk, dtype=np.int64)
+    left, count = METHODS[axis.method].window(axis, index)
+    columns = range(0, int(count.max()), CHUNK_WEIGHTS)
+    return _total(_undivided(axis, index, left + k, np.clip(count - k, 0, CHUNK_WEIGHTS)) for k in columns)
 
 
 def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
     """Rows of the transpose: which outputs read source pixel j, and with what weight; none is a row without taps.
 
     Both ends of the windows never decrease, so the outputs that read a pixel are neighbours and the transpose of a band
-    is a band.
+    is a band. Of their windows no more is built than what the rows read, for one may be as long as the source.
     """
-    forward = axis.T
+    forward, method = axis.T, METHODS[axis.method]
     first = min(_first_output(forward, lambda left, count: left + count > start), forward.n_out - 1)
-    last = _first_output(forward, lambda left, _: left >= stop)
-    taps = forward.taps(first, max(last, first + 1))  # pixels that no output reads still need a row to look at
-    assert taps.weight is not None
+    last = max(_first_output(forward, lambda left, _: left >= stop), first + 1)  # one to look at where none reads them
+    index = np.arange(first, last, dtype=np.int64)
+    begin, count = method.window(forward, index)
+    begin, end = np.clip((begin, begin + _read(forward, index, begin, count)), start, stop)
+    weights = _undivided(forward, index, begin, end - begin)
+    if method.normalised:
+        chunks = _chunks(forward, first, last)
+        total = np.concatenate([_totals(forward, chunk) for chunk in chunks])
+        weights = weights / total[first - chunks[0][0] :][: last - first, None]
     pixel = np.arange(start, stop, dtype=np.int64)
-    left = np.searchsorted(taps.left + _read(forward, taps), pixel, side="right")
-    count = np.searchsorted(taps.left, pixel, side="right") - left
+    left = np.searchsorted(end, pixel, side="right")
+    count = np.searchsorted(begin, pixel, side="right") - left
     k = np.arange(count.max(initial=1))
     inside = k < count[:, None]
     row = np.where(inside, left[:, None] + k, 0)
-    tap = np.where(inside, pixel[:, None] - taps.left[row], 0)
-    weight = np.where(inside, taps.weight[row, tap], 0)
-    return left + first, count, weight
+    tap = np.where(inside, pixel[:, None] - begin[row], 0)
+    return left + first, count, np.where(inside, weights[row, tap], 0)
 
 
-def _read(forward: Axis, taps: Taps) -> NDArray[np.int64]:
+def _first_output(axis: Axis, reached: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]) -> int:
+    """Return the first output whose window (left, count) fulfils a monotonic condition: of some hundred, then between two."""
+    low, high = 0, axis.n_out
+    while low < high:
+        index = np.arange(low, high, -(-(high - low) // 256), dtype=np.int64)
+        before = np.count_nonzero(~reached(*METHODS[axis.method].window(axis, index)))
+        low, high = int(index[before - 1]) + 1 if before else low, int(index[before]) if before < len(index) else high
+    return low
+
+
+def _read(
+    forward: Axis, index: NDArray[np.int64], left: NDArray[np.int64], count: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """How many pixels the rows really read: linear outputs that lie on a pixel do not read the next.
 
     The first output of an upscaling does, for its coordinate is clamped to 0. Of the transpose its zero would make a
     row of 5 taps where 4 do. (Without the zeros of other methods windows would go back and forth.)
     """
-    assert taps.weight is not None
-    if forward.method != "linear" or taps.weight.shape[1] < 2:
-        return taps.count
-    read: NDArray[np.int64] = taps.count - ((taps.count == 2) & (taps.weight[:, 1] == 0))
+    if forward.method != "linear":
+        return count
+    next_one = METHODS["linear"].weight(forward, index, left[:, None] + 1)[:, 0]
+    read: NDArray[np.int64] = count - ((count == 2) & (next_one == 0))
     return read
 
 
-def _first_output(axis: Axis, reached: Callable[[int, int], bool]) -> int:
-    """Return the first output whose window (left, count) fulfils a monotonic condition, by bisection."""
-    low, high = 0, axis.n_out
-    while low < high:
-        middle = (low + high) // 2
-        row = axis.taps(middle, middle + 1)
-        if reached(int(row.left[0]), int(row.count[0])):
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Methods. Each computes (left, count, weight) of the given output indices.
+# Methods. Each computes the windows (left, count) of the given output indices, and what pixels (n, k) count in these rows.
 
 
-def point(axis: Axis, index: NDArray[np.int64], offset: float) -> Rows:
+def nearest_window(axis: Axis, index: NDArray[np.int64], offset: float) -> Windows:
     """One tap: ``min(floor((index + offset) * step), n_in - 1)``.
 
     Coordinates are float32 whatever the data's dtype, as in torch's CUDA kernels.
@@ -253,22 +300,29 @@ def point(axis: Axis, index: NDArray[np.int64], offset: float) -> Rows:
     number = axis.index_dtype.type
     coordinate = _coordinates.asymmetric(index.astype(number), number(axis.step), offset)
     left = np.minimum(np.floor(coordinate).astype(np.int64), axis.n_in - 1)
-    return left, np.ones_like(left), np.ones((len(left), 1), weight_dtype(axis.dtype))
+    return left, np.ones_like(left)
 
 
-def area(axis: Axis, index: NDArray[np.int64]) -> Rows:
-    """Mean over ``[floor(i n_in / n_out), ceil((i + 1) n_in / n_out))``: adaptive average pooling, exact integers."""
+def area_window(axis: Axis, index: NDArray[np.int64]) -> Windows:
+    """``[floor(i n_in / n_out), ceil((i + 1) n_in / n_out))``: adaptive average pooling, exact integers."""
     left = index * axis.n_in // axis.n_out
-    count = -(-(index + 1) * axis.n_in // axis.n_out) - left
-    if axis.dtype == "mean":
-        return left, count, None
-    number = axis.index_dtype.type
-    inside = np.arange(count.max(initial=1)) < count[:, None]
-    return left, count, np.where(inside, number(1) / count[:, None].astype(number), number(0))
+    return left, -(-(index + 1) * axis.n_in // axis.n_out) - left
 
 
-def interpolate(axis: Axis, index: NDArray[np.int64], filter: Filter, clamped: bool) -> Rows:
-    """The ``2 support`` taps around the coordinate; those beyond the border add their weight to the edge pixel.
+def nearest(axis: Axis, index: NDArray[np.int64], _pixel: NDArray[np.int64]) -> Reals:
+    """The one tap."""
+    return np.ones((len(index), 1), axis.index_dtype)
+
+
+def area(axis: Axis, index: NDArray[np.int64], _pixel: NDArray[np.int64]) -> Reals:
+    """The mean."""
+    _, count = area_window(axis, index)
+    weight: Reals = np.reciprocal(count[:, None].astype(axis.index_dtype))
+    return weight
+
+
+def _coordinate(axis: Axis, index: NDArray[np.int64], clamped: bool) -> tuple[NDArray[np.int64], Reals]:
+    """The pixel below the coordinate of an output, and how far above that it is.
 
     ``clamped``: coordinates below 0 are moved to 0 first (linear).
     """
@@ -284,10 +338,26 @@ def interpolate(axis: Axis, index: NDArray[np.int64], filter: Filter, clamped: b
     else:
         base = np.floor(coordinate).astype(np.int64)
         phase = coordinate - base.astype(number)
-    base = np.minimum(base, axis.n_in - 1)
+    return np.minimum(base, axis.n_in - 1), phase
+
+
+def interpolate_window(axis: Axis, index: NDArray[np.int64], filter: Filter, clamped: bool) -> Windows:
+    """The ``2 support`` taps around the coordinate, but for those beyond the border."""
+    base, _ = _coordinate(axis, index, clamped)
     reach = int(filter.support)
-    taps = np.arange(1 - reach, reach + 1)
-    return _fold(base[:, None] + taps, _phase_weights(phase, filter, axis.dtype), axis.n_in)
+    left, last = np.clip((base + 1 - reach, base + reach), 0, axis.n_in - 1)
+    return left, last - left + 1
+
+
+def interpolate(axis: Axis, index: NDArray[np.int64], pixel: NDArray[np.int64], filter: Filter, clamped: bool) -> Reals:
+    """Weights of the taps; those beyond the border add theirs to the edge pixel, in ascending order."""
+    base, phase = _coordinate(axis, index, clamped)
+    taps = _phase_weights(phase, filter, axis.dtype)
+    weight = np.zeros_like(pixel, taps.dtype)
+    for k in range(taps.shape[1]):
+        tap = np.clip(base + (1 - int(filter.support) + k), 0, axis.n_in - 1)
+        weight += np.where(tap[:, None] == pixel, taps[:, k, None], taps.dtype.type(0))
+    return weight
 
 
 def _phase_weights(phase: Reals, filter: Filter, dtype: str) -> Reals:
@@ -301,58 +371,71 @@ def _phase_weights(phase: Reals, filter: Filter, dtype: str) -> Reals:
     return filter.weight(np.stack([phase + one, phase, one - phase, (one - phase) + one], axis=1))
 
 
-def _fold(taps: NDArray[np.int64], weight: Reals, n_in: int) -> Rows:
-    """Replace pixels beyond the border by the edge pixel, adding weights in ascending order of the taps."""
-    inside = np.clip(taps, 0, n_in - 1)
-    left = inside[:, 0]
-    folded = np.zeros_like(weight)
-    rows = np.arange(len(left))
-    for k in range(weight.shape[1]):
-        folded[rows, inside[:, k] - left] += weight[:, k]
-    return left, inside[:, -1] - left + 1, folded
-
-
-def antialias(axis: Axis, index: NDArray[np.int64], filter: Filter) -> Rows:
-    """The filter stretched by the step where it shrinks, cut at the border, weights divided by their sum.
+def _stretched(axis: Axis, index: NDArray[np.int64]) -> tuple[Reals, Any]:
+    """Centre of an output, and by what the filter is stretched: by the step where it shrinks.
 
     ``align_corners`` changes the step and nothing else: torch keeps the half-pixel centre.
     """
     number = axis.index_dtype.type
-    step, half = number(axis.step), number(0.5)
-    stretch = max(step, number(1))
-    support = number(filter.support) * stretch
-    center = step * (index.astype(number) + half)
+    step = number(axis.step)
+    return step * (index.astype(number) + number(0.5)), max(step, number(1))
+
+
+def antialias_window(axis: Axis, index: NDArray[np.int64], filter: Filter) -> Windows:
+    """What the stretched filter covers, cut at the border."""
+    center, stretch = _stretched(axis, index)
+    support, half = center.dtype.type(filter.support) * stretch, center.dtype.type(0.5)
     left = np.maximum(np.trunc(center - support + half).astype(np.int64), 0)
-    count = np.minimum(np.trunc(center + support + half).astype(np.int64), axis.n_in) - left
-    k = np.arange(count.max(initial=1))
-    distance = ((left[:, None] + k).astype(number) - center[:, None] + half) * (number(1) / stretch)
-    weight = np.where(k < count[:, None], filter.weight(distance), number(0))
-    total = np.add.accumulate(weight, axis=1)[:, -1:]  # in ascending order, as the kernels add
-    return left, count, weight / np.where(total == 0, number(1), total)
+    return left, np.minimum(np.trunc(center + support + half).astype(np.int64), axis.n_in) - left
+
+
+def antialias(axis: Axis, index: NDArray[np.int64], pixel: NDArray[np.int64], filter: Filter) -> Reals:
+    """The stretched filter at the pixels."""
+    center, stretch = _stretched(axis, index)
+    number = center.dtype.type
+    return filter.weight((pixel.astype(number) - center[:, None] + number(0.5)) * (number(1) / stretch))
 
 
 class Method(NamedTuple):
-    """A row of the table: how rows are computed, and a bound on their width."""
+    """A row of the table.
 
-    rows: Callable[[Axis, NDArray[np.int64]], Rows]
+    window:  left and count of outputs (n).
+    weight:  what pixels (n, k) count in the rows of these outputs, wherever they lie in the windows.
+    width:   a bound on the count.
+    normalised: whether these are divided by their sum over the window.
+    """
+
+    window: Callable[[Axis, NDArray[np.int64]], Windows]
+    weight: Callable[[Axis, NDArray[np.int64], NDArray[np.int64]], Reals]
     width: Callable[[Axis], int]
+    normalised: bool = False
+
+
+def _nearest(offset: float) -> Method:
+    return Method(lambda axis, index: nearest_window(axis, index, offset), nearest, lambda axis: 1)
 
 
 def _interpolating(filter: Filter, *, clamped: bool) -> Method:
-    return Method(lambda axis, index: interpolate(axis, index, filter, clamped), lambda axis: 2 * int(filter.support))
+    return Method(
+        lambda axis, index: interpolate_window(axis, index, filter, clamped),
+        lambda axis, index, pixel: interpolate(axis, index, pixel, filter, clamped),
+        lambda axis: 2 * int(filter.support),
+    )
 
 
 def _antialiasing(filter: Filter) -> Method:
     return Method(
-        lambda axis, index: antialias(axis, index, filter),
+        lambda axis, index: antialias_window(axis, index, filter),
+        lambda axis, index, pixel: antialias(axis, index, pixel, filter),
         lambda axis: min(axis.n_in, 2 * math.ceil(filter.support * max(axis.step, 1.0)) + 1),
+        normalised=True,
     )
 
 
 METHODS: dict[str, Method] = {
-    "nearest": Method(lambda axis, index: point(axis, index, 0.0), lambda axis: 1),
-    "nearest-exact": Method(lambda axis, index: point(axis, index, 0.5), lambda axis: 1),
-    "area": Method(area, lambda axis: -(-axis.n_in // axis.n_out) + 1),
+    "nearest": _nearest(0.0),
+    "nearest-exact": _nearest(0.5),
+    "area": Method(area_window, area, lambda axis: -(-axis.n_in // axis.n_out) + 1),
     "linear": _interpolating(_filters.TRIANGLE, clamped=True),
     "cubic": _interpolating(_filters.KEYS_CUBIC, clamped=False),
     "linear-antialias": _antialiasing(_filters.TRIANGLE),
@@ -369,10 +452,11 @@ FIXED_POINT_BITS = 22
 
 
 @lru_cache(maxsize=256)
+@_quiet
 def fixed_point_bits(axis: Axis) -> int:
     """Return the number of fractional bits with which the largest weight of the axis still fits into int16."""
     largest = 0.0
-    for start, stop in _chunks(axis):
+    for start, stop in _chunks(axis, 0, axis.n_out):
         weight = _rows(axis, start, stop)[2]
         assert weight is not None
         largest = max(largest, float(weight.max()))

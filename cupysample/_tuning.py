@@ -156,8 +156,21 @@ Milliseconds, float32, median of 7 interleaved, 2-core Xeon, one thread, 2026-11
     nearest 2x (8,64,64,64)     17     11     10      9      9      9     10
 """
 
-SMALL_TILE_ELEMENTS = 1 << 14
-"""The same where rows of the matrix are built for each tile."""
+PART_WEIGHTS, PARTS, PARTS_BYTES = 1 << 15, 16, 1 << 21
+"""Weights, and one more for each row, of a part of an axis too long to be tabulated, at most: what tiles have of it. Then
+parts kept, at most, and their bytes: some 0.4 MiB each, and the tiles of now share one of every such axis.
+
+Warm milliseconds, float32, one thread, median of 3, 2-core Xeon shared with others, 2026-11-28:
+
+    log2 weights                                      13     14     15     16     17
+    linear (32,1,240000)->131073                      45     38     31     35     36
+    bicubic (1,1,200,70000)->(200,66000)             223    230    217    249    357
+    linear (1,1,2**22)->2**23                       1578    907    642    483    429
+    gradient of nearest (8,2,48000)->480000          127     75     71     74     81
+    gradient of linear (8,2,480000)->240000          569    323    216    172    124
+
+More take more memory: ``ROW_BYTES`` for each, 2 MiB a thread.
+"""
 
 PART_ELEMENTS = 1 << 16
 """The same where a tile of ``TILE_BYTES`` is not finite.

@@ -102,7 +102,8 @@ def forget() -> None:
         _cuda._launches.clear()
         _cuda._tables.clear()
     _taps._kept.clear()
-    for function in (_plan.make, _taps.fixed_point_bits, _blocks.choose):
+    _taps._parts.clear()
+    for function in (_plan.make, _taps.fixed_point_bits, _taps._totals, _blocks.choose):
         function.cache_clear()
 
 

@@ -36,7 +36,7 @@ from cupysample._blocks import Choice
 from cupysample._call import Call
 from cupysample._program import Program
 from cupysample._sums import Slices, Way
-from cupysample._taps import fixed_point_bits
+from cupysample._taps import Axis, Taps, fixed_point_bits
 from tests import bounds, cases, oracle
 from tests.cases import Case
 
@@ -607,7 +607,8 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
     before = list(cupysample._threads._chosen)
     cupysample.set_num_threads(threads)
     _taps._kept.clear()
-    for kept in (_taps.fixed_point_bits, _blocks.choose, _blocks._cut):
+    _taps._parts.clear()
+    for kept in (_taps.fixed_point_bits, _taps._totals, _blocks.choose, _blocks._cut):
         kept.cache_clear()
     try:
         for _ in ("cold", "warm"):
@@ -768,6 +769,52 @@ def test_stretches_are_as_long_as_they_can_be(rng: np.random.Generator) -> None:
         for first, last in found:
             assert len(set(np.diff(pixel[first:last]))) <= 1
             assert last == len(pixel) or len(set(np.diff(pixel[first : last + 1]))) > 1
+
+
+LONG: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
+    "nearest": ((5, 3, 1000), "uint8", {"size": 300_000}),
+    "linear": ((5, 3, 1000), "float32", {"size": 140_000, "mode": "linear"}),
+    "uint8": ((1, 2, 30, 1000), "uint8", {"size": (20, 70_000), "mode": "bicubic"}),
+    "H": ((1, 2, 1000, 30), "float32", {"size": (70_000, 5), "mode": "bicubic"}),
+    "antialias": ((5, 3, 30_000), "float64", {"size": 40_000, "mode": "lanczos", "antialias": True}),
+    "both": ((1, 1, 3, 4), "float32", {"size": (60, 1400), "mode": "bicubic"}),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_rows_of_a_long_axis_are_built_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all planes and rows, of outputs and of gradients; of two such axes those of the last, which has longer parts."""
+    shape, dtype, arguments = LONG[name]
+    if name == "both":
+        monkeypatch.setattr(_taps, "KEPT_WEIGHTS", 1000)
+        monkeypatch.setattr(_taps, "PARTS", 2)
+        monkeypatch.setattr(_numpy, "PART_WEIGHTS", 1000)
+        monkeypatch.setattr(_numpy, "TILE_ELEMENTS", 2000)
+    build, built = _taps._build, 0
+
+    def counting(axis: Axis, start: int, stop: int) -> Taps:
+        nonlocal built
+        built += stop - start
+        return build(axis, start, stop)
+
+    x = noise(*shape, dtype=dtype)
+    y = cupysample.interpolate(x, **arguments)
+    calls: list[tuple[tuple[int, ...], Callable[[], Any]]] = [(y.shape, lambda: cupysample.interpolate(x, **arguments))]
+    if dtype != "uint8":
+        calls.append((shape, lambda: cupysample.interpolate_backward(y, shape, **arguments)))
+    before = list(cupysample._threads._chosen)
+    cupysample.set_num_threads(1)
+    try:
+        for outputs, call in calls:
+            call()  # a program is made, and short axes are tabulated
+            _taps._parts.clear()
+            built = 0
+            with monkeypatch.context() as patch:
+                patch.setattr(_taps, "_build", counting)
+                call()
+            assert built <= 2 * sum(outputs[2:])
+    finally:
+        cupysample._threads._chosen[:] = before
 
 
 def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cupysample import _coordinates, _taps
 from cupysample._taps import METHODS, Axis, Taps
@@ -150,3 +153,34 @@ def test_long_axes_are_placed_in_float64() -> None:
     np.testing.assert_array_equal(a.taps(start, n).left, np.arange(start, n))
     b = axis("linear", n, 2 * n)
     np.testing.assert_array_equal(b.taps(2 * n - 5, 2 * n).left, [n - 3, n - 3, n - 2, n - 2, n - 1])
+
+
+def test_a_part_of_a_transpose_takes_no_whole_windows() -> None:
+    """A thousand pixels of a million that one mean reads."""
+    a = axis("area", 1_000_000, 1).T
+    tracemalloc.start()
+    taps = a.taps(5000, 6000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(dense(taps, 1), np.full((1000, 1), np.float32(1e-6)))
+    assert peak < 200_000
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method.endswith("antialias")])
+def test_totals_of_long_rows_are_added_once(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many parts of the transpose ask for them: their pixels, and those of the parts, and no more."""
+    a = axis(method, 300_000, 4)
+    counted = 0
+
+    def weight(*arguments: Any) -> NDArray[Any]:
+        nonlocal counted
+        found = METHODS[method].weight(*arguments)
+        counted += found.size
+        return found
+
+    parts = [(start, start + 1000) for start in range(0, 300_000, 1000)]
+    monkeypatch.setattr(_taps, "METHODS", METHODS | {method: METHODS[method]._replace(weight=weight)})
+    _taps._totals.cache_clear()
+    for part in parts:
+        a.T.taps(*part)
+    assert counted <= 2 * a.n_out * a.width
