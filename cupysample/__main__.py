@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     extent.add_argument("--scale", metavar="S", type=_scale, help="factor on both sides; SHxSW: on height and width")
     resize.add_argument("--mode", metavar="M", required=True, choices=MODES, help=f"one of {', '.join(MODES)}")
     resize.add_argument(
-        "--antialias", action="store_true", help="filter before shrinking: bilinear, bicubic, and always for lanczos"
+        "--antialias", action="store_true", help="filter before shrinking, with bilinear and bicubic; lanczos needs it"
     )
     _add_device(resize)
     resize.set_defaults(run=_resize)

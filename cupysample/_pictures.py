@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,11 +163,13 @@ def as_image(picture: Picture) -> Image.Image:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place if all goes well, and is removed if not."""
+    """A new file beside `path` that takes its place and permissions if all goes well, and is removed if not."""
     target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+    temporary = target.with_name(f".cupysample-{os.getpid()}{target.suffix}")  # as the ending, so the format
     try:
         yield temporary
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -402,12 +402,20 @@ def test_a_picture_replaces_itself(photo: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither links for everyone nor these permissions")
 def test_the_file_is_an_ordinary_one(photo: Path, tmp_path: Path) -> None:
-    """It has the permissions of any new file, and a link stays a link to what is written."""
+    """It has the permissions of any new file, or those of the one that it replaces; a link stays a link to what is written."""
     (tmp_path / "link.png").symlink_to("real.png")
     resize(photo, tmp_path / "link.png")
     assert (tmp_path / "link.png").is_symlink()
     (tmp_path / "other").touch()
     assert (tmp_path / "real.png").stat().st_mode == (tmp_path / "other").stat().st_mode
+    (tmp_path / "real.png").chmod(0o600)
+    resize(photo, tmp_path / "link.png")
+    assert (tmp_path / "real.png").stat().st_mode & 0o777 == 0o600
+
+
+def test_long_names(photo: Path, tmp_path: Path) -> None:
+    """As long as a file system takes."""
+    resize(photo, tmp_path / f"{251 * 'n'}.png")
 
 
 def test_what_was_done_is_said(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
