@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample import _threads
+from cupysample._words import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -367,7 +368,7 @@ def library(x: object, name: str) -> Library:
         if found is None:
             raise TypeError(
                 f"{name}: must be a numpy.ndarray, a cupy.ndarray, a torch.Tensor or an array with __dlpack__, of shape "
-                f"(N, C, d1[, d2[, d3]]), got {type(x).__module__}.{type(x).__qualname__}"
+                f"(N, C, d1[, d2[, d3]]), got {type_name(x)}"
             )
         if type(x).__module__.partition(".")[0] in _OWN_MODULES:
             KNOWN[type(x)] = found

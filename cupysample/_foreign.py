@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cupysample._kernels import import_cupy
+from cupysample._words import type_name
 
 HOST = (1, 3)
 """DLPack's device types of host memory: plain, and pinned by CUDA."""
@@ -76,7 +77,7 @@ def imported(x: Any, name: str) -> Any:
         if kind in HOST:
             return _on_host(x)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise BufferError(f"{name}: {_kind(x)} cannot be read without a copy: {error}") from error
+        raise BufferError(f"{name}: {type_name(x)} cannot be read without a copy: {error}") from error
     raise TypeError(f"{name}: must lie in host memory or on a CUDA device, got DLPack's device type {int(kind)}")
 
 
@@ -158,7 +159,3 @@ def _exported(result: Any, like: Any) -> Any:
 
 def _package(x: Any) -> str:
     return type(x).__module__.partition(".")[0]
-
-
-def _kind(x: Any) -> str:
-    return f"{type(x).__module__}.{type(x).__qualname__}"

@@ -21,7 +21,7 @@ from cupysample._arrays import Layout, Library, Run
 from cupysample._call import Call
 from cupysample._plan import DTYPES, MODES
 from cupysample._tuning import CALLS
-from cupysample._words import shown
+from cupysample._words import shown, type_name
 
 Size = SupportsIndex | Sequence[SupportsIndex]
 ScaleFactor = SupportsFloat | Sequence[SupportsFloat]
@@ -459,6 +459,8 @@ def channels_last(sizes: Any, strides: Any, shape: tuple[int, ...], mode: str) -
 
 def _checked_out(out: Any, library: Library, source: Layout, shape: tuple[int, ...]) -> Layout:
     """Return the layout of ``out`` once it is known to be a place for the result."""
+    if _arrays.is_foreign(out):
+        raise TypeError(f"out: must be a {library.name} array as the input is, got {type_name(out)}")
     found = _arrays.library(out, "out")
     target = found.layout(out, "out")
     if found is not library:
