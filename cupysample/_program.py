@@ -114,15 +114,17 @@ class Program:
         steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
         units:   axes that are cut at multiples of so many outputs.
         sliced:  axes of the source of which a tile gets every so manieth pixel.
-        parts:   axes of which a tile has so many outputs at most; all tiles with the same ones follow each other.
+        parts:   axes of which a tile has so many outputs at most; tiles with the same ones follow each other, above all those
+                 of the last axis, which are the longest.
         """
+        parts = parts or {}
         ranges: list[list[Range]] = []
         costs = {d: shrink(axis) for d, axis in self.axes.items()}
         budget = vectors(elements, self.plan)
         for d, n in reversed(list(enumerate(self.shape))):
             unit, cost = (units or {}).get(d, 1), costs.get(d, 1.0)
             budget *= cost
-            pieces = math.ceil(n / max(1, min(n, (parts or {}).get(d, n), int(budget / cost))))
+            pieces = math.ceil(n / max(1, min(n, parts.get(d, n), int(budget / cost))))
             block = math.ceil(n / pieces)
             if pieces > 1 and block > unit:
                 block -= block % unit
@@ -130,12 +132,8 @@ class Program:
             ranges.insert(0, [(a, min(a + block, n)) for a in range(0, n, block)])
         windows = {(d, rows): axis.window(*rows) for d, axis in self.axes.items() for rows in ranges[d]}
         made: dict[tuple[Range, ...], tuple[Step, ...]] = {}
-        outermost = sorted(
-            range(len(ranges)), key=lambda d: -d * (d in (parts or {}))
-        )  # the last has the longest parts
-        back = np.argsort(outermost).tolist()
-        for nested in itertools.product(*(ranges[d] for d in outermost)):
-            tile = tuple(nested[d] for d in back)
+        nesting = sorted(parts, reverse=True)
+        for tile in sorted(itertools.product(*ranges), key=lambda tile: [tile[d] for d in nesting]):
             alike = tuple(rows if d in self.axes else (0, rows[1] - rows[0]) for d, rows in enumerate(tile))
             if alike not in made:
                 made[alike] = steps(alike)
