@@ -43,6 +43,13 @@ KEPT_WEIGHTS = 1 << 18
 CHUNK_WEIGHTS = 1 << 16
 """Weights built at a time: some 8 MiB with all that leads to them."""
 
+CHUNK_COLUMNS = 1 << 14
+"""Columns of long rows that are added up at a time.
+
+MiB beside a gradient of lanczos, 1,000,000 from 20, in 1 and 16 threads, and seconds, for 2**14 to 2**16: 5 13 1.7, 7 22 1.6,
+10 41 1.8 (2-core Xeon shared with others, 2026-11-28).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Taps:
@@ -232,8 +239,8 @@ def _totals(axis: Axis, chunk: tuple[int, int]) -> Reals:
     """Of the rows of a chunk, some columns at a time; kept, for of rows that are long the columns are asked for so too."""
     index = np.arange(*chunk, dtype=np.int64)
     left, count = METHODS[axis.method].window(axis, index)
-    columns = range(0, int(count.max()), CHUNK_WEIGHTS)
-    return _total(_undivided(axis, index, left + k, np.clip(count - k, 0, CHUNK_WEIGHTS)) for k in columns)
+    columns = range(0, int(count.max()), CHUNK_COLUMNS)
+    return _total(_undivided(axis, index, left + k, np.clip(count - k, 0, CHUNK_COLUMNS)) for k in columns)
 
 
 def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:
