@@ -76,8 +76,6 @@ def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> 
             return _through(x, input_size, arguments, out)
         library = _arrays.library(x, _name(input_size))
     call = checked(library, x, input_size, arguments, out)
-    if out is not None:
-        call.check_memory(x, out)
     run = call.prepared() or _prepare(call, x, out)
     return run(x, out)
 
@@ -91,8 +89,6 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
     call = checked(library, input, None, arguments, out)
-    if out is not None:
-        call.check_memory(input, out)
     _warm(call)
     if backward:
         _warm(_adjoint(library, call.out, call.source.shape, arguments, None))
@@ -132,7 +128,7 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
     """Return the remembered call, or a checked one to remember.
 
     The key holds everything a call depends on, values and types: 2 == 2.0 and 1 == True in Python, yet one of the two
-    may be an error.
+    may be an error. Where arrays lie is no part of a call, so their memory is checked every time.
     """
     size, scale_factor, _, align_corners, _, _ = arguments
     given = scale_factor if size is None else size
@@ -170,6 +166,8 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
             if len(_calls) >= CALLS:
                 _calls.clear()
             _calls[key] = call
+    if out is not None:
+        call.check_memory(x, out)
     return call
 
 
