@@ -660,9 +660,8 @@ def test_programs_hold_little_and_all_of_it_is_counted(
     shape: tuple[int, ...], layout: str, arguments: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many tiles of the same outputs of an axis, whose arrays are one."""
-    monkeypatch.setattr(
-        cupysample._threads, "_chosen", [1]
-    )  # a helper would keep scratch memory from when it first helps
+    # A helper would keep scratch memory from when it first helps.
+    monkeypatch.setattr(cupysample._threads, "_chosen", [1])
     x = cases.lay_out(noise(*shape, dtype="uint8"), layout)
     for _ in range(2):  # tables of axes and scratch memory stay from the first
         forget()
@@ -809,19 +808,15 @@ def test_rows_of_a_long_axis_are_built_once(name: str, monkeypatch: pytest.Monke
     calls: list[tuple[tuple[int, ...], Callable[[], Any]]] = [(y.shape, lambda: cupysample.interpolate(x, **arguments))]
     if dtype != "uint8":
         calls.append((shape, lambda: cupysample.interpolate_backward(y, shape, **arguments)))
-    before = list(cupysample._threads._chosen)
-    cupysample.set_num_threads(1)
-    try:
-        for outputs, call in calls:
-            call()  # a program is made, and short axes are tabulated
-            _taps._parts.clear()
-            built = 0
-            with monkeypatch.context() as patch:
-                patch.setattr(_taps, "_build", counting)
-                call()
-            assert built <= 2 * sum(outputs[2:])
-    finally:
-        cupysample._threads._chosen[:] = before
+    monkeypatch.setattr(cupysample._threads, "_chosen", [1])
+    for outputs, call in calls:
+        call()  # a program is made, and short axes are tabulated
+        _taps._parts.clear()
+        built = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(_taps, "_build", counting)
+            call()
+        assert built <= 2 * sum(outputs[2:])
 
 
 def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

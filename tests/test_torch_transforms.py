@@ -130,12 +130,12 @@ def pushed(f: Function, v: Tensor) -> Function:
 
 
 def tangent(f: Function) -> Function:
-    def pushed(x: Tensor) -> Tensor:
+    def of(x: Tensor) -> Tensor:
         with fw.dual_level():
             result: Tensor = fw.unpack_dual(f(fw.make_dual(x, 3 * ONES))).tangent
             return result
 
-    return pushed
+    return of
 
 
 NOISE = torch.randn(1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
