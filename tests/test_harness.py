@@ -441,6 +441,21 @@ def test_a_barrier_removes_the_race(kernel: str) -> None:
     assert races(samples("log").log(reverse(kernel))) == []
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("fault", "intervals"), [(0, ()), (1, (0,)), (2, (1,)), (3, (2,))])
+def test_a_copy_on_its_way_races_from_its_start_to_its_end(
+    fault: int, intervals: tuple[int, ...], order: Order
+) -> None:
+    """Another thread reads its place before, writes to it meanwhile, or reads it without a barrier behind."""
+    x = np.arange(128, dtype=np.float32)
+    launched = job("COPIED_AHEAD", x, np.zeros_like(x), blocks=2, threads=64, shift=fault)
+    found = races(samples("log").log(launched, order), limit=1000)
+    assert {(race.buffer, race.interval) for race in found} == {("tile", interval) for interval in intervals}
+    assert len(found) == 2 * 256 * len(intervals)
+    if fault in (0, 2):  # what is written meanwhile is lost, in every order: only the log shows it
+        np.testing.assert_array_equal(samples().run(launched, order), x.reshape(2, 64)[:, ::-1].ravel())
+
+
 def test_a_race_in_global_memory() -> None:
     out = np.zeros(1, np.int32)
     found = races(samples("log").log(job("LAST_WRITER", out, out, blocks=2, threads=3)))

@@ -91,6 +91,7 @@ struct Copies {
         Copy* copy;
         void* to;
         const void* from;
+        size_t size;
         unsigned group;
     };
     std::deque<Each> left;
@@ -125,6 +126,7 @@ struct Scheduler {
     bool logging = false;
     std::vector<Access> log;
 
+    void record(unsigned thread, const void* address, size_t size, bool is_write, const void* pc);
     void run();
     bool run_block();
     bool release();
@@ -245,8 +247,11 @@ bool Scheduler::release() {
     const Place& place = threads[0].place;
     for (const Thread& t : threads)
         if (t.state != AT_BARRIER || !(t.place == place)) return fail("barrier divergence: " + waiting());
-    for (Thread& t : threads) t.state = READY;
     ++interval;
+    for (unsigned i = 0; i < threads.size(); ++i) {
+        threads[i].state = READY;
+        for (const Copies::Each& each : threads[i].copies.left) record(i, each.to, each.size, true, nullptr);
+    }
     return true;
 }
 
@@ -283,6 +288,10 @@ bool Scheduler::release_warp(unsigned warp, bool& released) {
         released = true;
     }
     return true;
+}
+
+void Scheduler::record(unsigned thread, const void* address, size_t size, bool is_write, const void* pc) {
+    if (logging) log.push_back({uint64_t(address), uint64_t(pc), block, thread, interval, unsigned(size), is_write, 0});
 }
 
 bool Scheduler::fail(const std::string& what) {
@@ -342,9 +351,10 @@ uint64_t exchange(unsigned mask, uint64_t value, unsigned from, const char* file
     return scheduler.threads[self].value;
 }
 
-void copy_later(Copy* copy, void* to, const void* from) {
+void copy_later(Copy* copy, void* to, const void* from, size_t size) {
     Copies& copies = scheduler.threads[scheduler.current].copies;
-    copies.left.push_back({copy, to, from, copies.groups});
+    copies.left.push_back({copy, to, from, size, copies.groups});
+    scheduler.record(scheduler.current, to, size, true, nullptr);
 }
 
 void commit_copies() { ++scheduler.threads[scheduler.current].copies.groups; }
@@ -391,7 +401,7 @@ static inline void record(const void* pointer, unsigned long size, bool is_write
     const uint64_t address = uint64_t(pointer);
     if (!s.logging || address - uint64_t(s.fiber->stack) < Fiber::bytes) return;
     if (address - uint64_t(&builtins) < sizeof builtins) return;
-    s.log.push_back({address, uint64_t(pc), s.block, s.current, s.interval, unsigned(size), is_write, 0});
+    s.record(s.current, pointer, size, is_write, pc);
 }
 
 #define HOOKS(n)                                                                  \

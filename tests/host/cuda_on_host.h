@@ -11,6 +11,7 @@
 //
 // Copies to shared memory that a thread may compute beside enter it through CS_COPY_AHEAD, CS_COMMIT_COPIES and
 // CS_WAIT_FOR_COPIES. Until a thread waits for it, its place holds NaN: what was there is lost at once, what comes is late.
+// The access log has it as a write in every interval between barriers that it may fall into.
 #pragma once
 #include <limits.h>
 #include <math.h>
@@ -89,14 +90,15 @@ unsigned char* dynamic_shared();
 
 // A thread's copies, in groups: all but those of the last `still` groups are made when it waits.
 typedef void Copy(void* to, const void* from);
-void copy_later(Copy* copy, void* to, const void* from);
+void copy_later(Copy* copy, void* to, const void* from, size_t size);
 void commit_copies();
 void wait_for_copies(unsigned still);
 
 template <class T>
 void copy_ahead(T* to, const T* from) {
     memset(static_cast<void*>(to), 0xff, sizeof(T));
-    copy_later([](void* t, const void* f) { *static_cast<T*>(t) = *static_cast<const T*>(f); }, to, from);
+    Copy* const copy = [](void* t, const void* f) { *static_cast<T*>(t) = *static_cast<const T*>(f); };
+    copy_later(copy, to, from, sizeof(T));
 }
 
 // Wait until every thread of the block waits here. A place is a line of source, for the compiler may copy a call.

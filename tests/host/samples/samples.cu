@@ -27,6 +27,7 @@
 #define ARITHMETIC 22
 #define PART_OF_A_WARP 23
 #define LOCAL_ARRAY 24
+#define COPIED_AHEAD 25
 
 struct Parameters {
     const float* table;
@@ -183,6 +184,22 @@ extern "C" __global__ void CS_ENTRY(const float* source, float* out, const __gri
         const float4 four = ((const float4*)source)[i];
         ((float4*)out)[i] = make_float4(2 * four.x, 2 * four.y, 2 * four.z, 2 * four.w);
     }
+}
+
+#elif CS_SAMPLE == COPIED_AHEAD
+// A block of 64 reverses its part by copies that are on their way over two barriers. p.shift: what is done too early or late.
+extern "C" __global__ void CS_ENTRY(const float* source, float* out, const __grid_constant__ Parameters p) {
+    __shared__ float tile[64];
+    const int t = int(threadIdx.x);
+    if (p.shift == 1) out[global_thread()] = tile[63 - t];
+    CS_COPY_AHEAD(tile + t, source + global_thread());
+    CS_COMMIT_COPIES();
+    __syncthreads();
+    if (p.shift == 2) tile[63 - t] = 0;
+    __syncthreads();
+    CS_WAIT_FOR_COPIES(0);
+    if (p.shift != 3) __syncthreads();
+    out[global_thread()] = tile[63 - t];
 }
 
 #elif CS_SAMPLE == SHIFTED_BYTES
