@@ -149,13 +149,12 @@ def launcher(
     defines: Defines,
     grid: tuple[int, int, int],
     block: tuple[int, int, int],
-    shared: int,
     device: int,
     /,
 ) -> Launcher:
     """Return the driver's launch of an instance; CuPy's own sorts out its arguments in every call."""
     launch = import_cupy().cuda.driver.launchKernel
-    return partial(launch, function(kernel, defines, device).ptr, *grid, *block, shared)
+    return partial(launch, function(kernel, defines, device).ptr, *grid, *block, 0)  # no dynamic shared memory
 
 
 Parameters = tuple[memoryview, int]

@@ -71,7 +71,6 @@ class Launch(NamedTuple):
     defines: Defines
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
-    shared: int
     geometry: NDArray[Any]
 
 
@@ -116,7 +115,7 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
         entry["align_corners"] = axis.align_corners
         entry["wide"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
-    return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), 0, geometry)
+    return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), geometry)
 
 
 def _batch(dim: Dim) -> tuple[tuple[int, int, int], int, int]:

@@ -204,7 +204,6 @@ def execute(
         made.block,
         {},
         made.geometry.tobytes(),
-        made.shared,
         chosen=chosen,
     )
     kernels.launch(unpacked, {"source": source, "out": out}, order)
@@ -241,7 +240,6 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
         made.block,
         arrays,
         made.geometry.tobytes(),
-        made.shared,
         source_offset=source_offset,
         out_offset=out_offset,
         relocations=tuple(Relocation(offset, array) for offset, array in pointers),
