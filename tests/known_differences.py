@@ -8,6 +8,7 @@ what it describes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -385,6 +386,14 @@ RELAXATIONS: list[Outcome] = [
     ),
 ]
 
+
+def quantised(*shape: int) -> torch.Tensor:
+    """Zeros, in 8 bits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they go
+        return torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.quint8)
+
+
 REFUSALS: list[Outcome] = [
     Outcome(
         "A `scale_factor` is a real number: a string, which torch repeats, a tensor or array, which it multiplies in "
@@ -411,6 +420,16 @@ REFUSALS: list[Outcome] = [
         "returns NaN.",
         RuntimeError,
         (lambda api: api.interpolate(api.zeros(2, 3, 0, 6), size=1, mode="area"),),
+    ),
+    Outcome(
+        "Quantised tensors, which torch is about to drop, are a NotImplementedError; torch takes them in `nearest`, "
+        "`nearest-exact` and `bilinear`.",
+        NotImplementedError,
+        (
+            lambda api: api.interpolate(quantised(2, 3, 5, 6), size=3),
+            lambda api: api.interpolate(quantised(2, 3, 5, 6), size=3, mode="nearest-exact"),
+            lambda api: api.interpolate(quantised(2, 3, 5, 6), size=3, mode="bilinear"),
+        ),
     ),
 ]
 
