@@ -13,7 +13,7 @@ import numpy as np
 from cupysample import _kernels
 from cupysample._arrays import Layout, Library, Output, Run
 from cupysample._call import Call
-from cupysample._launch import Launch, Table, launch
+from cupysample._launch import Launch, Table, instances_of, launch
 from cupysample._plan import Plan
 from cupysample._tables import table_arrays
 from cupysample._taps import Axis
@@ -124,6 +124,13 @@ def warm(call: Call) -> None:
     """Do all that the first run would, but allocate and launch."""
     if _key(call) not in _launches:
         _prepare(call)
+
+
+def warm_any_size(call: Call, method: str, transposed: bool) -> None:
+    """Compile all that calls may need which differ from this one in their sizes."""
+    assert call.source.device is not None
+    instances = instances_of(len(call.plan.axes), call.source.dtype, method, transposed)
+    _kernels.compile_all(instances, call.source.device)
 
 
 def _prepare(call: Call) -> _Prepared:

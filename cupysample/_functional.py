@@ -159,8 +159,9 @@ def warmup(
     *,
     out: Any = None,
     backward: bool = False,
+    any_size: bool = False,
 ) -> None:
-    """Compile the kernel and upload the tables of a call to come, so that it only launches.
+    """Compile the kernel and upload the tables of a call to come, so that it only launches; or compile those of all sizes.
 
     What a CUDA graph needs: nothing can be compiled or uploaded while a stream is being captured. The call itself, made
     once, does as well; this one neither allocates an output nor launches. While another thread captures in CUDA's global
@@ -177,6 +178,11 @@ def warmup(
         As in the call to come, where that lies otherwise than a new output would: at a multiple of 16 bytes, and dense.
     backward : bool
         Prepare ``interpolate_backward`` too, for a gradient laid out as the output is.
+    any_size : bool
+        Compile every kernel that a call may need which has other extents, strides and sizes than these, but the dtype,
+        device, number of axes, mode and antialiasing of this one: then no new size compiles anything. ``size``,
+        ``scale_factor`` and ``out`` are None with it. Tables are still uploaded by the first call of each size. An ``out``
+        with gaps between its pixels may need others.
 
     Returns
     -------
@@ -193,10 +199,11 @@ def warmup(
     --------
     >>> import numpy as np
     >>> warmup(np.empty((1, 3, 8, 8)), scale_factor=2, mode="bilinear", backward=True)
+    >>> warmup(np.empty((1, 3, 8, 8)), mode="bicubic", antialias=True, any_size=True)
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
     run = _tensors().warmup if _arrays.is_tensor(input) else _interpolate.warmup
-    run(input, arguments, out, backward)
+    run(input, arguments, out, backward, any_size)
 
 
 _tensors_module: list[Any] = []

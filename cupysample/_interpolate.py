@@ -60,14 +60,6 @@ def _empty(call: Call, x: Any, out: Any) -> Any:
         return allocate()
 
 
-def _warm(call: Call) -> None:
-    """Do all that the first run would, but allocate and launch."""
-    if call.source.device is not None and 0 not in call.out.shape:
-        from cupysample import _cuda
-
-        _cuda.warm(call)
-
-
 def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> Any:
     """Resample ``x``, or apply the adjoint where the size of its result, ``input_size``, is given."""
     library = _arrays.KNOWN.get(x.__class__)
@@ -80,8 +72,10 @@ def resample(x: Any, input_size: Any, arguments: Arguments, out: Any = None) -> 
     return run(x, out)
 
 
-def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = False) -> None:
+def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = False, any_size: bool = False) -> None:
     """Prepare what the launches need; see ``cupysample.warmup``."""
+    any_size = _is_true(any_size, "any_size")
+    arguments = of_any_size(arguments, out) if any_size else arguments
     if input.__class__ not in _arrays.KNOWN and _arrays.is_foreign(input):
         from cupysample import _foreign
 
@@ -89,9 +83,27 @@ def warmup(input: Any, arguments: Arguments, out: Any = None, backward: bool = F
         out = _foreign.imported_out(out) if _arrays.is_foreign(out) else out
     library = _arrays.library(input, "input")
     call = checked(library, input, None, arguments, out)
-    _warm(call)
+    calls = [(call, False)]
     if backward:
-        _warm(_adjoint(library, call.out, call.source.shape, arguments, None))
+        calls.append((_adjoint(library, call.out, call.source.shape, arguments, None), True))
+    if call.source.device is None or 0 in call.out.shape:
+        return
+    from cupysample import _cuda
+
+    for each, transposed in calls:
+        if any_size:
+            _cuda.warm_any_size(each, _plan.method_of(arguments[2], bool(arguments[5])), transposed)
+        else:
+            _cuda.warm(each)
+
+
+def of_any_size(arguments: Arguments, out: Any) -> Arguments:
+    """Those of a call by which all but the size is checked."""
+    size, scale_factor, *others = arguments
+    for name, value in (("size", size), ("scale_factor", scale_factor), ("out", out)):
+        if value is not None:
+            raise ValueError(f"{name}: must be None with any_size, got {shown(value)}")
+    return None, 1.0, *others
 
 
 def _through(x: Any, input_size: Any, arguments: Arguments, out: Any) -> Any:

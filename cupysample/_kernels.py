@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def _inlined(name: str, seen: set[str]) -> str:
 
 
 lock = threading.RLock()
-"""Held by the one thread that compiles and uploads; it may come back, from a finalizer."""
+"""Held by the one thread that compiles and uploads for a call; it may come back, from a finalizer."""
 
 
 def _renew() -> None:
@@ -88,9 +88,25 @@ def function(kernel: str, defines: Defines, device: int) -> Any:
         return _functions[key]
     except KeyError:
         with lock:  # one thread compiles, the others wait for its result
-            if key not in _functions:
-                _functions[key] = _compile(kernel, defines, device)
-            return _functions[key]
+            return _functions.get(key) or _functions.setdefault(key, _compile(kernel, defines, device))
+
+
+def compile_all(instances: Iterable[tuple[str, Defines]], device: int) -> None:
+    """Compile what is not yet, as many instances at a time as there are processors: NVRTC runs beside the interpreter.
+
+    Nobody waits for these threads with ``lock`` held: a finalizer that runs in one of them may call for a kernel.
+    """
+    missing = [instance for instance in instances if (*instance, device) not in _functions]
+    if not missing:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    def compiled(instance: tuple[str, Defines]) -> None:
+        _functions.setdefault((*instance, device), _compile(*instance, device))
+
+    # Each thread stays on the device: to go back to another one would give it a context there.
+    with ThreadPoolExecutor(initializer=import_cupy().cuda.runtime.setDevice, initargs=(device,)) as pool:
+        list(pool.map(compiled, missing))
 
 
 def _compile(kernel: str, defines: Defines, device: int) -> Any:
@@ -124,14 +140,15 @@ def _load_stored_or_not(cupy: Any, text: str) -> Any:
     try:
         return _load(cupy, text)
     except OSError:
-        saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
-        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
-        try:
-            return _load(cupy, text)
-        finally:
-            del os.environ["CUPY_CACHE_IN_MEMORY"]
-            if saved is not None:
-                os.environ["CUPY_CACHE_IN_MEMORY"] = saved
+        with lock:
+            saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
+            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+            try:
+                return _load(cupy, text)
+            finally:
+                del os.environ["CUPY_CACHE_IN_MEMORY"]
+                if saved is not None:
+                    os.environ["CUPY_CACHE_IN_MEMORY"] = saved
 
 
 def _load(cupy: Any, text: str) -> Any:

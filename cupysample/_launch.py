@@ -19,12 +19,12 @@ from cupysample._arrays import Layout
 from cupysample._bands import band
 from cupysample._few_taps import few_taps
 from cupysample._kernels import Defines
-from cupysample._made import COMPUTING, Made, Share, basic_defines
-from cupysample._plan import Plan
+from cupysample._made import COMPUTING, Made, Share, basic_defines, bytes_of
+from cupysample._plan import Plan, arithmetic_of
 from cupysample._tables import has_table
 from cupysample._taps import METHODS, Axis, fixed_point_bits
 from cupysample._tuning import BAND_FILLED, BAND_TAPS, BLOCK, MAX_BLOCKS
-from cupysample._view import Dim, View, view_of
+from cupysample._view import REALS, Dim, View, view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,6 +186,34 @@ def _index(small: bool) -> str:
 def instances() -> list[tuple[str, Defines]]:
     """Every instance that ``launch`` can ask for."""
     return [*_general_instances(), *_few_taps.instances(), *_bands.instances()]
+
+
+MOST_TAPS = {"linear": 2, "cubic": 4}
+"""Of the rows of methods that have no more, whatever the factor."""
+
+
+def instances_of(axes: int, dtype: str, method: str, transposed: bool) -> list[tuple[str, Defines]]:
+    """Every instance that ``launch`` can ask for where so many axes of arrays of a dtype are resampled by a method.
+
+    That is whatever their sizes and strides, but for ``out`` of a linear method with gaps between pixels of several channels.
+    """
+    arithmetic = "float" if transposed else arithmetic_of(method, dtype).arithmetic
+    most = _few_taps.TAPS[-1] if transposed else MOST_TAPS.get(method, _few_taps.TAPS[-1])
+    computed = str(TRANSPOSED if transposed else FORWARD), str(int(method.endswith("-antialias")))
+    copied = basic_defines(axes, f"bits{8 * bytes_of(dtype)}", "copy", "", 0)[:3]  # also what keeps its size
+    summed = basic_defines(axes, REALS.get(dtype, dtype), arithmetic, "", 0)[:3]
+
+    def is_asked_for(kernel: str, defines: Defines) -> bool:
+        of = dict(defines)
+        if defines[:3] == copied or defines[:3] != summed:
+            return defines[:3] == copied
+        if kernel == "few_taps":
+            return int(of["CS_TAPS"]) <= most
+        if kernel == "resample":
+            return of["CS_COMPUTED"] == "0" or (of["CS_COMPUTED"], of["CS_ANTIALIAS"]) == computed
+        return most > 2
+
+    return [instance for instance in instances() if is_asked_for(*instance)]
 
 
 def _general_instances() -> Iterator[tuple[str, Defines]]:

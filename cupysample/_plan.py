@@ -112,13 +112,8 @@ def make(
     antialias: bool,
 ) -> Plan:
     """Return the plan of a valid call; ``scale_factors`` is None where sizes alone decide the coordinates."""
-    row = DTYPES[dtype]
-    method = MODES[mode].family + ("-antialias" if antialias else "")
-    arithmetic, accumulate = row.arithmetic, row.accumulate
-    if method == "area" and arithmetic == "fixed":
-        arithmetic = accumulate = "mean"
-    if method in ("nearest", "nearest-exact"):
-        arithmetic, accumulate = "copy", "float32"  # torch's index arithmetic, whatever the dtype
+    method = method_of(mode, antialias)
+    arithmetic, accumulate = arithmetic_of(method, dtype)
     same = [n_in == n_out for n_in, n_out in zip(size_in, size_out, strict=True)]
     identity = _identities(method, arithmetic, same)
 
@@ -133,6 +128,21 @@ def make(
 
     axes = tuple(axis(d) for d in range(len(size_in)))
     return Plan(axes, "copy" if all(axis.identity for axis in axes) else arithmetic)
+
+
+def method_of(mode: str, antialias: bool) -> str:
+    """The row of ``_taps.METHODS``."""
+    return MODES[mode].family + ("-antialias" if antialias else "")
+
+
+def arithmetic_of(method: str, dtype: str) -> Dtype:
+    """Of a method for arrays of a dtype."""
+    row = DTYPES[dtype]
+    if method in ("nearest", "nearest-exact"):
+        return Dtype("copy", "float32")  # torch's index arithmetic, whatever the dtype
+    if method == "area" and row.arithmetic == "fixed":
+        return Dtype("mean", "mean")
+    return row
 
 
 def _identities(method: str, arithmetic: str, same: list[bool]) -> list[bool]:

@@ -51,13 +51,13 @@ def interpolate_backward(
     return _dispatch(grad_output, input_size, arguments, out)
 
 
-def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool) -> None:
+def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool, any_size: bool) -> None:
     """``cupysample.warmup`` for a tensor."""
     if input.is_meta:  # nothing is launched for it
-        _dispatch(input.detach(), None, arguments, out)
+        _dispatch(input.detach(), None, _interpolate.of_any_size(arguments, out) if any_size else arguments, out)
         return
     input = _resolved(input.detach())
-    _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward)
+    _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward, any_size)
 
 
 ARGUMENTS = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")

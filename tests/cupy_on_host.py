@@ -7,6 +7,7 @@ It records what a driver would see, and fails where a device would: on a launch 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import sys
 import threading
 import types
@@ -41,6 +42,8 @@ class Driver:
     launched: list[tuple[str, int, int]] = field(default_factory=list)  # instance, device, stream
     compiled: list[str] = field(default_factory=list)
     functions: dict[int, tuple[str, int]] = field(default_factory=dict)  # of a handle: instance, device
+    handles: Iterator[int] = field(default_factory=lambda: itertools.count(0x1000, 16))
+    chosen: set[int] = field(default_factory=set)  # devices that any thread has made its own
     uploads: int = 0
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
@@ -55,6 +58,7 @@ class Driver:
     @device.setter
     def device(self, index: int) -> None:
         self.current.device = index
+        self.chosen.add(index)
 
 
 class Array:
@@ -156,7 +160,7 @@ class RawModule:
     def get_function(self, entry: str) -> Any:
         assert entry == "cupysample_entry"
         _give_context()
-        handle = 0x1000 + 16 * len(driver().functions)
+        handle = next(driver().handles)
         driver().functions[handle] = self.name, driver().device
         return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=handle))
 

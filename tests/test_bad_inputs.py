@@ -6,6 +6,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_arguments_of_warmup_and_of_modules() -> None:
         if found:
             wrong.append(f"{row}: {found}")
     assert not wrong
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros, partial(torch.zeros, device="meta")])
+def test_arguments_of_a_warmup_for_any_size(make: Callable[..., Any]) -> None:
+    """All but the sizes are checked; those, and out, are not given."""
+    x = make((2, 3, 5, 6))
+    cupysample.warmup(x, mode="bilinear", antialias=True, backward=True, any_size=True)
+    warmup = partial(cupysample.warmup, any_size=True)
+    assert not refused(ValueError, ("size: must be None with any_size, got 3",), warmup, x, 3)
+    assert not refused(ValueError, ("scale_factor: must be None with any_size, got 2",), warmup, x, scale_factor=2)
+    assert not refused(ValueError, ("out: must be None with any_size",), warmup, x, out=x)
+    assert not refused(NotImplementedError, ("linear mode needs 3D input",), warmup, x, mode="linear")
+    assert not refused(ValueError, ("Anti-alias option is restricted",), warmup, x, antialias=True)
 
 
 def test_arguments_of_the_gradient() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cupysample import _launch, _plan, _tables
+from cupysample import _launch, _plan, _tables, _view
 from cupysample._arrays import Layout
 from cupysample._launch import Launch, Table
 from cupysample._taps import Axis
-from tests import launches
+from tests import cases, launches
 
 
 def launch(x: np.ndarray, out: np.ndarray, mode: str = "bilinear", *, antialias: bool = False) -> Launch:
@@ -147,6 +148,51 @@ def test_every_launch_is_a_listed_instance() -> None:
                     lambda *_: Table(1, 2, 3),
                 )
                 assert (made.kernel, made.defines) in known
+
+
+def test_calls_ask_for_instances_of_their_method_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random calls and gradients, also where offsets are taken to be long, and axes to be too long for a table."""
+    rng = np.random.default_rng(61)
+    of_method = cache(lambda *key: set(_launch.instances_of(*key)))
+    fits, fit, tabulated = _view._fits_int32, _view.offsets_fit, _tables.has_table
+    wrong = []
+    for n in range(4000):
+        case = cases.any_case(rng)
+        if case.layout == "big-endian":
+            continue
+        short, tables = n % 5 > 0, n % 3 > 0
+        launches.tune(
+            monkeypatch,
+            _fits_int32=fits if short else lambda *_: False,
+            offsets_fit=fit if short else lambda *_: False,
+            has_table=tabulated if tables else lambda _: False,
+        )
+        x, method = case.input(), _plan.method_of(case.mode, case.antialias)
+        plan, y = launches.plan_and_output(x, **case.arguments)
+        calls = [(False, plan, x, y)]
+        if case.dtype in cases.FLOATS:
+            adjoint, gradient = launches.plan_and_gradient(y, x.shape, **case.arguments)
+            calls.append((True, adjoint, y, gradient))
+        for transposed, each, source, target in calls:
+            made = launches.launch(each, source, target, lambda *_: Table(1, 2, 3))
+            if (made.kernel, made.defines) not in of_method(len(case.spatial), case.dtype, method, transposed):
+                wrong.append((case, transposed, made.kernel, made.defines))
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "transposed", "instances"),
+    [
+        ("nearest", False, 7),
+        ("linear", False, 17),
+        ("cubic", False, 44),
+        ("area", False, 50),
+        ("linear", True, 50),
+    ],
+)
+def test_a_method_has_few_instances(method: str, transposed: bool, instances: int) -> None:
+    """Of float16 in 2-D; copies of what keeps its size and general kernels are among them."""
+    assert len(_launch.instances_of(2, "float16", method, transposed)) == instances
 
 
 def test_strides_that_are_no_multiple_of_the_element_are_refused() -> None:

@@ -102,6 +102,37 @@ def test_new_factors_compile_a_handful(driver: Driver, mode: str) -> None:
     assert len(driver.compiled) <= 5
 
 
+@pytest.mark.parametrize(
+    ("mode", "dtype", "antialias", "backward"),
+    [
+        ("nearest", "uint8", False, False),
+        ("bilinear", "float16", False, False),
+        ("bicubic", "uint8", True, False),
+        ("area", "uint8", False, False),
+        ("lanczos", "complex64", True, True),
+        ("nearest-exact", "bfloat16", False, True),
+    ],
+)
+def test_no_size_compiles_anything_after_a_warmup_for_any(
+    driver: Driver, mode: str, dtype: str, antialias: bool, backward: bool
+) -> None:
+    """Nor uploads or launches are made by it; all is on the one device."""
+    x = Array(None, values=np.zeros((1, 3, 4, 4), cases.numpy_dtype(dtype)), device=1)
+    cupysample.warmup(x, mode=mode, antialias=antialias, backward=backward, any_size=True)
+    compiled = list(driver.compiled)
+    assert len(compiled) == len(set(compiled)) > 5
+    assert not driver.uploads and not driver.launched and driver.chosen == {1}
+    cupysample.warmup(x, mode=mode, antialias=antialias, backward=backward, any_size=True)
+    rng = np.random.default_rng(3)
+    for n in range(200):
+        spatial, size = rng.choice([1, 4, 7, 24, 33, 64], (2, 2)).tolist()
+        values = cases.lay_out(np.zeros((1, int(rng.choice([1, 3, 8])), *spatial), x.dtype), cases.LAYOUTS[n % 6])
+        y = cupysample.interpolate(Array(None, values=values, device=1), size=size, mode=mode, antialias=antialias)
+        if backward:
+            cupysample.interpolate_backward(y, values.shape, size=size, mode=mode, antialias=antialias)
+    assert driver.compiled == compiled
+
+
 def test_each_device_has_its_own_function_and_tables(driver: Driver) -> None:
     values = cases.values(np.random.default_rng(0), (1, 2, 5, 5), "float32")
     for device in (1, 0, 2, 1):

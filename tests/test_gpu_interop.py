@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cupysample
-from cupysample import _cuda
+from cupysample import _cuda, _kernels
 from tests import bounds, cases, oracle, test_gpu
 from tests.cases import Case
 from tests.threads import together
@@ -259,6 +259,20 @@ def test_warmup_then_capture(cupy: Any) -> None:
     np.testing.assert_array_equal(out.get(), expected.get())
     backward = cupysample.interpolate_backward(expected, x.shape, (37, 41), mode="bicubic")
     np.testing.assert_array_equal(gradient.get(), backward.get())
+
+
+def test_no_size_compiles_anything_after_a_warmup_for_any(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are compiled in threads, and launched from here."""
+    x = test_gpu.noise(cupy, 2, 3, 20, 24).astype(np.float16)
+    call: Any = {"mode": "bilinear", "antialias": True}
+    cupysample.warmup(x, backward=True, any_size=True, **call)
+    monkeypatch.setattr(_kernels, "_compile", lambda *instance: pytest.fail(f"{instance} was compiled"))
+    for size in [(20, 24), (40, 48), (10, 12), (7, 100), (1, 1), (64, 5)]:
+        y = cupysample.interpolate(x, size, **call)
+        gradient = cupysample.interpolate_backward(y, x.shape, size, **call)
+        np.testing.assert_allclose(y.get(), cupysample.interpolate(x.get(), size, **call), atol=2e-3)
+        expected = cupysample.interpolate_backward(y.get(), x.shape, size, **call)
+        np.testing.assert_allclose(gradient.get(), expected, rtol=2e-3, atol=2e-3)
 
 
 def test_tables_are_whole_on_every_stream(cupy: Any) -> None:

@@ -8,7 +8,9 @@ they should; not what streams do beside each other, nor time, which is the host'
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import threading
 import traceback
 from functools import cache
 from typing import Any
@@ -25,12 +27,13 @@ from tests import launches
 from tests.host.harness import HostKernels, Job, build
 from tests.host.ptx import as_text
 
-compiling: list[str] = []
-"""Names of our instances that are being compiled: one, or none."""
+compiling = threading.local()
+"""``name``: of our instance that this thread is compiling, or none."""
 modules: dict[int, tuple[bool, str]] = {}
 """Whether a module is ours; then the name of its instance, else its PTX."""
-functions: list[tuple[bool, str, str, int]] = []
+functions: dict[int, tuple[bool, str, str, int]] = {}
 """Their modules, their names and their devices."""
+handles = itertools.count(1)
 Launched = tuple[HostKernels, Job, dict[str, int]]
 graphs: dict[int, list[Launched]] = {}
 """What was launched while a stream was captured."""
@@ -60,21 +63,23 @@ def of_cupy(text: str, name: str) -> HostKernels:
 
 def load(module: int, image: int) -> int:
     """``cuModuleLoadData``."""
-    modules[module] = (True, compiling[-1]) if compiling else (False, ctypes.string_at(image).decode())
+    name = getattr(compiling, "name", "")
+    modules[module] = (True, name) if name else (False, ctypes.string_at(image).decode())
     return 0
 
 
 def get(module: int, name: bytes) -> int:
-    """``cuModuleGetFunction``: the number of a function, from 1."""
-    functions.append((*modules[module], name.decode(), runtime.stub_current_device()))
-    return len(functions)
+    """``cuModuleGetFunction``."""
+    handle = next(handles)
+    functions[handle] = *modules[module], name.decode(), runtime.stub_current_device()
+    return handle
 
 
 def launch(
     function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, addresses: int, /
 ) -> int:
     """``cuLaunchKernel``; ``addresses`` is where those of the parameters are."""
-    is_ours, module, name, device = functions[function - 1]
+    is_ours, module, name, device = functions[function]
     if runtime.stub_current_device() != device or (stream > LEGACY and stream % 16 != device):
         return INVALID_HANDLE
     graph = runtime.stub_graph(stream)
@@ -119,13 +124,12 @@ compiled = _kernels._compile
 
 def compile_noting(kernel: str, defines: Defines, device: int) -> Any:
     """``_kernels._compile``, which loads a module."""
-    name = launches.name(kernel, defines)
-    texts[name] = _kernels.source(kernel, defines)
-    compiling.append(name)
+    compiling.name = launches.name(kernel, defines)
+    texts[compiling.name] = _kernels.source(kernel, defines)
     try:
         return compiled(kernel, defines, device)
     finally:
-        compiling.pop()
+        compiling.name = ""
 
 
 _kernels._compile = compile_noting
