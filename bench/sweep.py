@@ -34,11 +34,12 @@ from cupysample import (
     _tables,
     _tuning,
     _view,
+    _ways,
 )
 
 Constants = dict[str, Any]
 
-MODULES = (_launch, _few_taps, _bands, _made, _view, _numpy, _sums, _copies, _tables)
+MODULES = (_launch, _few_taps, _bands, _made, _view, _numpy, _sums, _ways, _copies, _tables)
 """Where the constants are read."""
 
 

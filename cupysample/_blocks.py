@@ -37,6 +37,7 @@ class Choice(NamedTuple):
     calls:     of NumPy, for all of the axis.
     right:     whether blocks multiply from the right, so that the numbers of a pixel are few and contiguous.
     channels:  these numbers, if so, else 1.
+    packed:    whether pixels that no output reads have been left out of what is multiplied.
     """
 
     rows: int
@@ -44,6 +45,7 @@ class Choice(NamedTuple):
     calls: int
     right: bool
     channels: int
+    packed: bool
 
     @property
     def macs(self) -> int:
@@ -82,8 +84,8 @@ def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]
 
     Fixed-point weights come scaled by ``2**-bits``: a power of two, so that products and sums stay exact.
     """
-    taps, rows = axis.taps(start, stop), choice.rows
-    pixel, width = _windows(taps, rows, axis.window(start, stop)[1])
+    taps, end, rows = *_read(axis, start, stop, choice.packed), choice.rows
+    pixel, width = _windows(taps, rows, end)
     matrices = _dense(taps, pixel, width, rows, dtype)
     if axis.dtype == "fixed":
         matrices *= dtype.type(0.5 ** fixed_point_bits(axis))
@@ -97,6 +99,30 @@ def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]
         rest = _compact(matrices[whole:, : n % rows], choice)
         found.append(Run(start + whole * rows, int(pixel[whole]), 0, rest))
     return found
+
+
+@lru_cache(maxsize=32)
+def pixels_read(axis: Axis) -> NDArray[np.int64]:
+    """The pixels of a tabulated axis that some output reads, ascending."""
+    taps = axis.taps()
+    k = np.arange(taps.count.max())
+    return np.unique((taps.left[:, None] + k)[k < taps.count[:, None]])
+
+
+def window(axis: Axis, start: int, stop: int, packed: bool) -> tuple[int, int]:
+    """Of these outputs, among all pixels or, ``packed``, among those that some output reads."""
+    first, end = axis.window(start, stop)
+    if packed:
+        first, end = np.searchsorted(pixels_read(axis), (first, end)).tolist()
+    return first, end
+
+
+def _read(axis: Axis, start: int, stop: int, packed: bool) -> tuple[Taps, int]:
+    """The rows of these outputs, and the end of their window."""
+    taps = axis.taps(start, stop)
+    if packed:
+        taps = Taps(np.searchsorted(pixels_read(axis), taps.left), taps.count, taps.weight)
+    return taps, window(axis, start, stop, packed)[1]
 
 
 def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
@@ -156,7 +182,7 @@ def _padded(n: int, lanes: int) -> int:
 
 @lru_cache(maxsize=1024)
 def choose(
-    axis: Axis, right: bool, channels: int, itemsize: int, vectors: int, times: int, tiles: int
+    axis: Axis, right: bool, channels: int, itemsize: int, vectors: int, times: int, tiles: int, packed: bool
 ) -> tuple[float, Choice] | None:
     """Return the cheapest way to cut an axis and its predicted time; None where windows or matrices are too large.
 
@@ -165,14 +191,15 @@ def choose(
     """
     found = []
     for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
-        choice = Choice(rows, *_cut(axis, rows), right, channels)
+        choice = Choice(rows, *_cut(axis, rows, packed), right, channels, packed)
         if choice.calls <= RUNS and choice.macs <= GEMM_MACS and axis.n_out * choice.width * channels**2 <= MATRICES:
             found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
     return min(found, default=None)
 
 
 @lru_cache(maxsize=256)
-def _cut(axis: Axis, rows: int) -> tuple[int, int]:
+def _cut(axis: Axis, rows: int, packed: bool) -> tuple[int, int]:
     """Pixels of the windows of blocks of so many outputs, and how many stretches of blocks are equally spaced."""
-    pixel, width = _windows(axis.taps(), rows, axis.window(0, axis.n_out)[1])
+    taps, end = _read(axis, 0, axis.n_out, packed)
+    pixel, width = _windows(taps, rows, end)
     return width, len(_equally_spaced(pixel))

@@ -17,7 +17,7 @@ import numpy as np
 from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
-from cupysample._program import Order, Program, Range, is_dense, orders
+from cupysample._program import Order, Program, Range, is_dense, orders, outputs_of
 from cupysample._steps import SCRATCH, Pick, Step, View
 from cupysample._taps import Axis
 from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
@@ -41,19 +41,23 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         key=lambda order: _ns(program, order, repeated),
     )
 
+    # Whole rows have no gaps between them, and of those that are picked first no other is read.
+    whole = gathered if is_dense(source, program.order) else ()
+    read = [(1 if d in whole[:1] else axis.n_in, axis.n_out) for d, axis in program.axes.items()]
+
     @functools.cache  # tiles share it
     def pixels(d: int, a: int, b: int) -> NDArray[np.int64] | int:
         """What the outputs ``a … b - 1`` of an axis pick, as ``Pick`` has it."""
         times = repeated.get(d, 0)
         left = program.axes[d].taps(a, b).left
-        return times if times and not a % times and not b % times else left - left[0]
+        return times if times and not a % times and not b % times else left - program.window(d, (a, b), whole)[0]
 
     def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
         if not gathered:
             return (_steps.Copy(),)
         shape = [b - a for a, b in tile]
         for d in gathered:
-            first, end = program.axes[d].window(*tile[d])
+            first, end = program.window(d, tile[d], whole)
             shape[d] = end - first
         picks, offset = [], 0
         for d in gathered:
@@ -65,8 +69,8 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         program.scratch = max(program.scratch, offset)
         return (_steps.Gather(picks),)
 
-    program.memory += TILE_BYTES  # ``take`` copies what it reads where that has gaps
-    return program.cut(TILE_BYTES // element.itemsize, steps, repeated, sliced)
+    program.memory += TILE_BYTES  # what is picked where there are gaps
+    return program.cut(outputs_of(TILE_BYTES // element.itemsize, read), steps, repeated, sliced, whole=whole)
 
 
 def _step(axis: Axis) -> int:

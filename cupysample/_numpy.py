@@ -13,7 +13,7 @@ from cupysample._arrays import Layout, Library, Run
 from cupysample._call import Call
 from cupysample._kept import keep
 from cupysample._plan import Plan
-from cupysample._program import Program, orders
+from cupysample._program import Program, orders, outputs_of
 from cupysample._tuning import PART_WEIGHTS, PARTS_BYTES, PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, TILE_ELEMENTS
 
 
@@ -70,7 +70,11 @@ def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     """Tiles without steps, for the sums of ``_exact``."""
     program = Program(plan, source, out, orders(len(out.shape))[0])
     built = {d: axis.width + 1 for d, axis in program.axes.items() if not axis.tabulated}
-    program.cut(TILE_ELEMENTS, lambda _: (), parts={d: max(1, PART_WEIGHTS // n) for d, n in built.items()})
+    program.cut(
+        outputs_of(TILE_ELEMENTS, plan.sizes),
+        lambda _: (),
+        parts={d: max(1, PART_WEIGHTS // n) for d, n in built.items()},
+    )
     program.memory = program.exact_bytes(max(cut.largest for cut in program.cuts))
     for d in program.axes:
         rows = max(cut.out[d].stop - cut.out[d].start for cut in program.cuts)

@@ -100,6 +100,11 @@ class Plan:
         """Spatial size of the output."""
         return tuple(axis.n_out for axis in self.axes)
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Pixels and outputs of each axis."""
+        return [(axis.n_in, axis.n_out) for axis in self.axes]
+
 
 @lru_cache(maxsize=1024, typed=True)
 def make(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from cupysample import _exact, _steps, _threads
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._steps import Step, Tile
-from cupysample._taps import Axis
 from cupysample._tuning import EXACT_NUMBERS, OBJECT_BYTES, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
 
 if TYPE_CHECKING:
@@ -64,14 +63,12 @@ def largest(read: list[int], written: list[int]) -> int:
     return max(math.prod(read[:d] + written[d:]) for d in range(len(read) + 1))
 
 
-def shrink(axis: Axis) -> float:
-    """Pixels read for each output, or 1 where these are more."""
-    return max(1.0, axis.n_in / axis.n_out)
+def outputs_of(elements: int, axes: Iterable[tuple[int, int]]) -> float:
+    """Outputs of which so many elements are read or written, whichever is more, but for what windows share.
 
-
-def vectors(elements: int, plan: Plan) -> float:
-    """How often a tile of so many elements may read what one output does: at least as many channels are in every tile."""
-    return elements / math.prod(shrink(axis) for axis in plan.axes)
+    axes:  pixels that are read and outputs of each.
+    """
+    return elements / math.prod(max(1.0, n_in / n_out) for n_in, n_out in axes)
 
 
 class Program:
@@ -102,35 +99,33 @@ class Program:
 
     def cut(
         self,
-        elements: int,
+        outputs: float,
         steps: Callable[[tuple[Range, ...]], tuple[Step, ...]],
         units: dict[int, int] | None = None,
         sliced: dict[int, int] | None = None,
         parts: dict[int, int] | None = None,
+        whole: Collection[int] = (),
     ) -> Program:
-        """Cut the output into tiles of so many elements, counting the larger of what each reads and writes, but for what
-        the windows of neighbours share.
+        """Cut the output into tiles of so many elements.
 
         steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
         units:   axes that are cut at multiples of so many outputs.
         sliced:  axes of the source of which a tile gets every so manieth pixel.
         parts:   axes of which a tile has so many outputs at most; tiles with the same ones follow each other, above all those
                  of the last axis, which are the longest.
+        whole:   axes of which a tile with all outputs gets all pixels, also those beyond its window.
         """
         parts = parts or {}
         ranges: list[list[Range]] = []
-        costs = {d: shrink(axis) for d, axis in self.axes.items()}
-        budget = vectors(elements, self.plan)
         for d, n in reversed(list(enumerate(self.shape))):
-            unit, cost = (units or {}).get(d, 1), costs.get(d, 1.0)
-            budget *= cost
-            pieces = math.ceil(n / max(1, min(n, parts.get(d, n), int(budget / cost))))
+            unit = (units or {}).get(d, 1)
+            pieces = math.ceil(n / max(1, min(n, parts.get(d, n), int(outputs))))
             block = math.ceil(n / pieces)
             if pieces > 1 and block > unit:
                 block -= block % unit
-            budget /= block * cost
+            outputs /= block
             ranges.insert(0, [(a, min(a + block, n)) for a in range(0, n, block)])
-        windows = {(d, rows): axis.window(*rows) for d, axis in self.axes.items() for rows in ranges[d]}
+        windows = {(d, rows): self.window(d, rows, whole) for d in self.axes for rows in ranges[d]}
         made: dict[tuple[Range, ...], tuple[Step, ...]] = {}
         nesting = sorted(parts, reverse=True)
         for tile in sorted(itertools.product(*ranges), key=lambda tile: [tile[d] for d in nesting]):
@@ -145,6 +140,11 @@ class Program:
             pixels = tuple(slice(a, b, (sliced or {}).get(d)) for d, (a, b) in enumerate(reads))
             self.cuts.append(Cut(pixels, tuple(slice(a, b) for a, b in tile), (first, first_out, 0), made[alike]))
         return self
+
+    def window(self, d: int, rows: Range, whole: Collection[int] = ()) -> Range:
+        """The pixels that a tile with these outputs of an axis gets."""
+        axis = self.axes[d]
+        return (0, axis.n_in) if d in whole and rows == (0, axis.n_out) else axis.window(*rows)
 
     @property
     def nbytes(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample._blocks import Choice, Run
-from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS, NARROWED_ELEMENTS
+from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +83,8 @@ def held(step: Step) -> list[NDArray[Any]]:
         arrays = [step.bias]
     elif isinstance(step, Gather):
         arrays = [pick.pixels for pick in step.picks if not isinstance(pick.pixels, int)]
+    elif isinstance(step, Take):
+        arrays = [step.pixels]
     return [_whole(array) for array in arrays]
 
 
@@ -225,19 +227,21 @@ class Finite:
 
 
 class Load:
-    """Copy the window of the source, widened, less an offset."""
+    """Copy the window of the source, or what was picked of it, widened, less an offset."""
 
-    __slots__ = ("offset", "widen", "y")
+    __slots__ = ("offset", "widen", "x", "y")
 
-    def __init__(self, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None, offset: int) -> None:
-        self.y, self.widen, self.offset = y, widen, offset
+    def __init__(
+        self, x: View | None, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None, offset: int
+    ) -> None:
+        self.x, self.y, self.widen, self.offset = x, y, widen, offset
 
     def __call__(self, tile: Tile) -> None:
-        y = self.y.at(tile)
+        x, y = tile.source if self.x is None else self.x.at(tile), self.y.at(tile)
         if self.widen is None:
-            np.copyto(y, tile.source, casting="unsafe")
+            np.copyto(y, x, casting="unsafe")
         else:
-            self.widen(tile.source, y)
+            self.widen(x, y)
         if self.offset:
             y -= self.offset
 
@@ -320,7 +324,7 @@ class Gather:
                 fits = out.flags.c_contiguous
             result = out if fits and y is self.picks[-1].y else y.at(tile)
             if not isinstance(pixels, int):
-                np.take(x, pixels, axis=axis, out=result, mode="clip")
+                _take(x, pixels, axis, result)
             elif wide is not None:
                 integers = result.view(wide.dtype)
                 np.copyto(integers, x)
@@ -331,6 +335,29 @@ class Gather:
             x = result
         if x is not out:
             np.copyto(out, x)
+
+
+class Take:
+    """Pick pixels along one axis of the window of the source, or of what was picked of it."""
+
+    __slots__ = ("axis", "pixels", "x", "y")
+
+    def __init__(self, x: View | None, axis: int, pixels: NDArray[np.int64], y: View) -> None:
+        self.x, self.axis, self.pixels, self.y = x, axis, pixels, y
+
+    def __call__(self, tile: Tile) -> None:
+        _take(tile.source if self.x is None else self.x.at(tile), self.pixels, self.axis, self.y.at(tile))
+
+
+def _take(x: NDArray[Any], pixels: NDArray[np.int64], axis: int, out: NDArray[Any]) -> None:
+    """Pick pixels of one axis. ``np.take`` first copies what has gaps, whole; an index takes longer where pixels are short."""
+    behind = x.shape[axis + 1 :]
+    if x.flags.c_contiguous or math.prod(behind) < INDEXED:
+        np.take(x, pixels, axis=axis, out=out, mode="clip")
+        return
+    if x.strides[axis + 1 :] == dense_strides(behind, x.itemsize):
+        x, out = (each.reshape(*each.shape[: axis + 1], -1) for each in (x, out))
+    out[...] = x[(slice(None),) * axis + (pixels,)]
 
 
 WIDE = {

@@ -448,6 +448,15 @@ def reached(is_special: NDArray[np.bool_], *, dtype: str, **arguments: Any) -> N
     return np.asarray(found > 0)
 
 
+def read(shape: tuple[int, ...], *, dtype: str, **arguments: Any) -> NDArray[np.bool_]:
+    """Which pixels of an array of this shape some output has in its window."""
+    found = np.ones(shape[2:], bool)
+    for axis, position in _passes(axes(shape[2:], **arguments)):
+        _, windows = dense(band(axis, accumulate_type(dtype)), axis.n_in)
+        found &= np.expand_dims(windows.any(axis=0), [d for d in range(len(shape) - 2) if d != position - 2])
+    return np.broadcast_to(found, shape)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # uint8
 

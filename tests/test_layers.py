@@ -19,7 +19,7 @@ LAYERS = (
     ("_taps",),
     ("_plan", "_blocks", "_tables"),
     ("_arrays", "_call"),
-    ("_numpy", "_sums", "_copies", "_program", "_steps", "_exact")
+    ("_numpy", "_sums", "_ways", "_copies", "_program", "_steps", "_exact")
     + ("_kernels", "_view", "_made", "_few_taps", "_bands", "_launch", "_cuda", "_foreign"),
     ("_interpolate",),
     ("__init__", "_functional", "_modules", "_tensors", "torch", "__main__", "_pictures", "_demo", "_report"),
@@ -36,8 +36,10 @@ SIDEWAYS = {
     ("_numpy", "_sums"),
     ("_numpy", "_copies"),
     ("_numpy", "_program"),
+    ("_sums", "_ways"),
     ("_sums", "_program"),
     ("_sums", "_steps"),
+    ("_ways", "_program"),
     ("_copies", "_program"),
     ("_copies", "_steps"),
     ("_program", "_steps"),

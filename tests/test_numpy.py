@@ -31,12 +31,13 @@ from cupysample import (
     _steps,
     _sums,
     _taps,
+    _ways,
 )
 from cupysample._blocks import Choice
 from cupysample._call import Call
 from cupysample._program import Program
-from cupysample._sums import Slices, Way
 from cupysample._taps import Axis, Taps, fixed_point_bits
+from cupysample._ways import Slices, Way
 from tests import bounds, cases, oracle
 from tests.cases import Case
 
@@ -184,8 +185,8 @@ def test_axes_in_the_order_of_work() -> None:
 
     def order(arguments: dict[str, Any], *shape: int) -> list[int]:
         call = call_of(noise(*shape), **arguments)
-        ways = list(_sums._ways(call.plan, call.source, call.out, (True, True)))
-        assert len(ways) == 2 * math.factorial(len(shape) - 2)
+        ways = list(_ways.ways(call.plan, call.source, call.out, (True, True)))
+        assert sum(not way.packed for way in ways) == 2 * math.factorial(len(shape) - 2)
         return [each.position for each in min(ways, key=lambda way: way.ns).passes]
 
     assert order({"size": (540, 960), "mode": "bilinear", "antialias": True}, 1, 3, 1080, 1920) == [2, 3]
@@ -210,7 +211,7 @@ def test_photographs_are_not_transposed(dtype: str, channels: int) -> None:
         call = call_of(x, **arguments)
         if call.plan.arithmetic == "mean":
             continue
-        way = min(_sums._ways(call.plan, call.source, call.out, (True, True)), key=lambda way: way.ns)
+        way = min(_ways.ways(call.plan, call.source, call.out, (True, True)), key=lambda way: way.ns)
         found = {each.position: each.strategy for each in way.passes}
         if channels > 1:
             assert way.order == (0, 2, 3, 1)
@@ -220,12 +221,46 @@ def test_photographs_are_not_transposed(dtype: str, channels: int) -> None:
         check(x, arguments)
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced", "negative", "transposed"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "complex64", "uint8"])
+def test_pixels_that_no_output_reads_do_not_matter(dtype: str, mode: str, layout: str) -> None:
+    """Not even where they are not finite: they are left out, whatever lies between."""
+    x = noise(2, 3, 300, 410, dtype=dtype)
+    arguments: dict[str, Any] = {"size": (19, 23), "mode": mode}
+    y = cupysample.interpolate(cases.lay_out(x, layout), **arguments)
+    read = oracle.read(x.shape, dtype=dtype, **arguments)
+    assert read.mean() < 0.2
+    other = np.where(read, x, 255 if dtype == "uint8" else np.nan).astype(x.dtype)
+    again = cupysample.interpolate(cases.lay_out(other, layout), **arguments)
+    check(cases.lay_out(x, layout), arguments)
+    if kinds(program_of(cases.lay_out(x, layout), **arguments)) & {"Take", "Gather"}:
+        assert again.tobytes() == y.tobytes()
+    else:  # what lies between weighs 0 in a product, so that it is made exactly
+        assert (dtype, mode) in [("float32", "bicubic"), ("float64", "bicubic")]
+        np.testing.assert_allclose(again, y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_what_is_picked_is_not_copied_first(mode: str, layout: str) -> None:
+    """``np.take`` copies a window that has gaps."""
+    x = cases.lay_out(noise(1, 3, 2000, 3000, dtype="float16"), layout)
+    arguments: dict[str, Any] = {"size": (70, 90), "mode": mode}
+    cupysample.interpolate(x, **arguments)
+    tracemalloc.start()
+    cupysample.interpolate(x, **arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 8
+
+
 def test_the_cheapest_strategy_is_the_first_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs decide, not the order of the table."""
     x, arguments = noise(2, 3, 32, 256), {"scale_factor": 0.5, "mode": "area"}
     for cost, expected in ((1e-6, {"Sum"}), (1e3, {"Product"})):
-        monkeypatch.setattr(_sums, "SLICE_NS", {True: (0.0, cost), False: (0.0, cost)})
-        monkeypatch.setattr(_sums, "CALL_NS", cost)
+        monkeypatch.setattr(_ways, "SLICE_NS", {True: (0.0, cost), False: (0.0, cost)})
+        monkeypatch.setattr(_ways, "CALL_NS", cost)
         assert kinds(program_of(x, **arguments)) - {"Finite"} == expected
 
 
@@ -237,6 +272,7 @@ STRATEGIES: dict[str, Callable[[Way], bool]] = {
     "products": lambda way: all(isinstance(each.strategy, Choice) for each in way.passes),
     "slices": lambda way: any(isinstance(each.strategy, Slices) for each in way.passes),
     "channels from the right": lambda way: any(PASSES["channels from the right"](each.strategy) for each in way.passes),
+    "packed": lambda way: bool(way.packed),
     "planar": lambda way: way.order[1] == 1,
     "interleaved": lambda way: way.order[1] != 1,
     "first axis first": lambda way: (
@@ -260,18 +296,19 @@ PASSES: dict[str, Callable[[Choice | Slices], bool]] = {
 def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only ways of one kind, in small tiles, so that there are many, cut along every axis."""
     name: str = request.param
-    ways, strategies = _sums._ways, _sums._strategies
+    ways, strategies = _ways.ways, _ways._strategies
 
     def some(*arguments: Any) -> Iterator[Way]:
         return iter([way for way in ways(*arguments) if STRATEGIES[name](way)] or list(ways(*arguments)))
 
-    def split(*arguments: Any) -> Iterator[_sums.Pass]:
+    def split(*arguments: Any) -> Iterator[_ways.Pass]:
         found = list(strategies(*arguments))
         return iter([each for each in found if name not in PASSES or PASSES[name](each.strategy)] or found)
 
-    monkeypatch.setattr(_sums, "_ways", some)
-    monkeypatch.setattr(_sums, "_strategies", split)
-    monkeypatch.setattr(_sums, "TILE_BYTES", 4096)
+    monkeypatch.setattr(_ways, "ways", some)
+    monkeypatch.setattr(_ways, "_strategies", split)
+    for module in (_sums, _ways):
+        monkeypatch.setattr(module, "TILE_BYTES", 4096)
     monkeypatch.setattr(_copies, "TILE_BYTES", 1024)
     forget()
 
@@ -322,6 +359,10 @@ LARGE: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "trilinear": ((2, 3, 20, 64, 60), {"scale_factor": 2, "mode": "trilinear"}),
     "linear": ((16, 8, 2048), {"scale_factor": 2, "mode": "linear"}),
     "irregular": ((2, 4, 333, 217), {"size": (401, 500), "mode": "bicubic"}),
+    "skipping": ((2, 3, 900, 1400), {"size": (100, 80), "mode": "bilinear"}),
+    "skipping columns": ((1, 40, 70, 3000), {"size": (100, 300), "mode": "bicubic"}),
+    "skipping depths": ((1, 2, 90, 60, 80), {"size": (7, 20, 60), "mode": "trilinear"}),
+    "picking": ((2, 3, 900, 1400), {"size": (101, 83)}),
 }
 """Several tiles each, of every shape, without constants replaced."""
 
@@ -340,7 +381,8 @@ def test_large_arrays(name: str, dtype: str, layout: str) -> None:
         cupysample.interpolate(x, **arguments, out=out)
     assert first.tobytes() == second.tobytes() == y.tobytes()
     if dtype != "uint8":
-        middle = tuple(n // 2 for n in shape)
+        read = np.argwhere(oracle.read((1, 1, *shape[2:]), dtype=dtype, **arguments))[:, 2:]
+        middle = (shape[0] // 2, shape[1] // 2, *read[len(read) // 2])
         x[middle] = np.inf
         y = cupysample.interpolate(x, **arguments)
         special = np.zeros((1, 1, *shape[2:]), bool)
@@ -408,7 +450,7 @@ def test_fixed_point_has_the_bits_of_integers() -> None:
             program = program_of(x, **case.arguments)
             if program.plan.arithmetic != "fixed":
                 continue
-            work = _sums._work(program.plan, "uint8")
+            work = _ways._work(program.plan, "uint8")
             seen.add((work.dtype.name, work.offset))
             rows = [slice(0, n) for n in program.plan.size]
             expected = _exact.resample(program.plan, "uint8", x, rows)
@@ -439,7 +481,7 @@ def test_float32_serves_fixed_point_as_far_as_it_is_exact(mode: str) -> None:
             expected = ("float32", 128)
         if largest < 2**24:
             expected = ("float32", 0)
-        work = _sums._work(call.plan, "uint8")
+        work = _ways._work(call.plan, "uint8")
         assert (work.dtype.name, work.offset) == expected
         seen.add(expected)
     assert seen == {("float32", 0), ("float64", 0)} | ({("float32", 128)} if mode != "bilinear" else set())

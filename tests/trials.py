@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _copies, _interpolate, _numpy, _sums, _threads
+from cupysample import _copies, _interpolate, _numpy, _sums, _threads, _ways
 from tests import bounds, cases, launches, oracle, torch_answers
 from tests.cases import Case
 from tests.host.harness import HostKernels
@@ -237,7 +237,7 @@ def _on_numpy(trial: Trial, x: NDArray[Any], input_size: tuple[int, ...] | None)
     with pytest.MonkeyPatch.context() as patch:
         if trial.tile:
             _forget()
-            for module in (_copies, _sums):
+            for module in (_copies, _sums, _ways):
                 patch.setattr(module, "TILE_BYTES", trial.tile)
         patch.setattr(_threads, "_chosen", [trial.threads])
         y: NDArray[Any] = _call(trial, x, input_size, None)
