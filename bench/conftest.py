@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 
 from bench import machines
 from bench.machines import Machine
-from bench.peers import PEERS
+from bench.peers import PEERS, peers
 from bench.record import Record, key_of
-from bench.workloads import Workload
+from bench.workloads import GROUPS, WORKLOADS, Workload
 
 collect_ignore = ["stub"]
 """Its device needs the driver that it is made for."""
@@ -22,19 +23,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--results", type=Path, help="a JSON file for the results; what it holds already is not run again")
     peers = os.environ.get("CUPYSAMPLE_BENCH_PEERS", ",".join(PEERS))
     parser.addoption("--peers", default=peers, help="who else is timed by test_workloads.py (default: %(default)s)")
+    parser.addoption("--group", choices=GROUPS, help="only these workloads of test_workloads.py")
     parser.addoption("--cpu", type=Path, help="a JSON file for the results of test_numpy.py")
     parser.addoption("--stub", action="store_true", help="CuPy runs on a driver that does nothing: host times alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    path = config.getoption("--results")
+    path, group = config.getoption("--results"), config.getoption("--group")
     rows = Record(path).read().get("rows", []) if path else []
     done = {key_of(row) for row in rows}
     for item in list(items):
         if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
             continue
         workload = item.callspec.params.get("workload")
-        if isinstance(workload, Workload) and workload.key in done and item.originalname == "test_time":
+        if not isinstance(workload, Workload):
+            continue
+        if workload.group != (group or workload.group) or (workload.key in done and item.originalname == "test_time"):
             items.remove(item)
             config.hook.pytest_deselected(items=[item])
 
@@ -52,10 +56,15 @@ def machine() -> Machine:
 
 
 @pytest.fixture(scope="session")
-def others(request: pytest.FixtureRequest) -> tuple[str, ...]:
+def others(request: pytest.FixtureRequest, machine: Machine) -> tuple[str, ...]:
     """Who else is timed."""
     names = tuple(name for name in request.config.getoption("--peers").split(",") if name)
     assert set(names) <= set(PEERS), f"--peers: some of {', '.join(PEERS)}; got {', '.join(names)}"
+    if names != tuple(PEERS):  # asked for
+        workload = next(each for each in WORKLOADS if each.name == "tiny-bilinear")
+        x = machine.put(workload.values())
+        for name in set(names) - dict(peers(workload, machine, x, {name: PEERS[name] for name in names})).keys():
+            warnings.warn(f"{name} cannot be timed, not even by {' '.join(workload.key)}", stacklevel=2)
     return names
 
 
@@ -74,7 +83,7 @@ def results(request: pytest.FixtureRequest, machine: Machine, copy_gbps: float) 
     record = Record(path)
     stub = {"driver": "a stub whose launches do nothing"} if request.config.getoption("--stub") else {}
     record.check(machine.facts() | stub)
-    record.write(copy_gbps=round(copy_gbps, 1))
+    record.write(copy_gbps=record.read().get("copy_gbps", round(copy_gbps, 1)))
     return record
 
 

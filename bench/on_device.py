@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.record import Record
+from bench.workloads import GROUPS
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 460
 """A call ends within 8 minutes."""
 SHORTEST = 20
 """Less is not worth starting a part for."""
-LAST_WORDS = 5
-"""For a part that is interrupted."""
+LAST_WORDS = 15
+"""Of its time, for a part that is interrupted: pytest's processes take some before it says what has failed."""
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "--tb=short")
 """What packages of other versions warn of is shown, not an error."""
@@ -43,11 +44,15 @@ SANITIZED = ("bilinear", "nearest", "area", "tricubic", "lanczos")
 
 
 class Part(NamedTuple):
-    """A command and the longest it may take; ``command`` is empty where the machine lacks what it needs."""
+    """A command and the longest it may take; ``command`` is empty where the machine lacks what it needs.
+
+    again:  whether it is run in every call, for what it reads may have changed.
+    """
 
     name: str
     seconds: int
     command: tuple[str, ...]
+    again: bool = False
 
 
 def build(results: Path) -> list[Part]:
@@ -61,12 +66,16 @@ def build(results: Path) -> list[Part]:
 def tests(_: Path) -> list[Part]:
     """What only a device can show, the examples in the docstrings, and that what is timed is right."""
     four, eight = ((("-n", n, "--dist", "worksteal") if find_spec("xdist") else ()) for n in ("4", "8"))
-    limited = ("--timeout", "150") if find_spec("pytest_timeout") else ()
     return [
-        Part("gpu", 220, (*PYTEST, *eight, *limited, "--durations=10", "-m", "gpu", *gpu_files())),
+        Part("gpu", 220, (*PYTEST, *eight, *limited(150), "--durations=10", "-m", "gpu", *gpu_files())),
         Part("workloads", 200, (*PYTEST, *four, "-p", "no:benchmark", "bench/test_workloads.py::test_right")),
         Part("doctests", 60, (*PYTEST, "--doctest-modules", "--doctest-ignore-import-errors", "cupysample")),
     ]
+
+
+def limited(seconds: int) -> tuple[str, ...]:
+    """For each test, where pytest-timeout is there; a signal would not interrupt one that waits for the device."""
+    return ("--timeout", str(seconds), "--timeout-method", "thread") if find_spec("pytest_timeout") else ()
 
 
 def gpu_files() -> list[str]:
@@ -89,10 +98,12 @@ def sanitize(_: Path) -> list[Part]:
 
 def bench(results: Path) -> list[Part]:
     """Every workload, the host's time of a call, and the tables and the picture of what was measured."""
-    timed = ("bench/test_workloads.py::test_time", "bench/test_overhead.py")
+    timed = (*PYTEST, *limited(60), "-p", "no:benchmark", "--results", str(results))
+    report = (sys.executable, "-m", "bench.report", str(results)) if find_spec("PIL") else ()
     return [
-        Part("workloads", SECONDS, (*PYTEST, "-p", "no:benchmark", *timed, "--results", str(results))),
-        Part("report", 60, (sys.executable, "-m", "bench.report", str(results)) if find_spec("PIL") else ()),
+        *(Part(group, 150, (*timed, "bench/test_workloads.py::test_time", "--group", group)) for group in GROUPS),
+        Part("overhead", 90, (*timed, "bench/test_overhead.py")),
+        Part("report", 60, report, again=True),
     ]
 
 
@@ -129,7 +140,7 @@ def run(command: tuple[str, ...], seconds: float, output: int) -> int | None:
     )
     _running.add(process)
     try:
-        return process.wait(seconds)
+        return process.wait(max(seconds - LAST_WORDS, 1))
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)  # pytest then says what has failed
         with suppress(subprocess.TimeoutExpired):
@@ -201,7 +212,7 @@ class Run:
     def part(self, key: str, part: Part, passed: str) -> str:
         """Run a part if it is left to do; how it ended, in words."""
         status = str(self.record.read().get("parts", {}).get(key, {}).get("status", ""))
-        if status == passed or status.startswith("failed"):
+        if not part.again and (status == passed or status.startswith("failed")):
             self.say(f"---- {key}: {status} before")
             return status
         start = time.monotonic()

@@ -67,10 +67,10 @@ def jax(workload: Workload, machine: Machine, x: Any) -> Call | None:
         "lanczos": "lanczos3",
     }
     method = methods.get(str(workload.arguments.get("mode")))
-    if method is None or workload.gradient or workload.dtype == "uint8":
+    if method is None or workload.gradient or workload.dtype == "uint8" or workload.channels_last:
         return None
     library = importlib.import_module("jax")
-    array = library.numpy.from_dlpack(machine.tensor(x).contiguous())
+    array = library.numpy.from_dlpack(machine.tensor(x))
     antialias = bool(workload.arguments.get("antialias"))
     resize = library.jit(lambda a: library.image.resize(a, workload.output_shape, method, antialias))
     return lambda: resize(array).block_until_ready()

@@ -3,7 +3,7 @@
 {"device", "driver", "versions", "commit", "copy_gbps",
  "rows":  [{"workload", "dtype", "layout", "direction", "time_us", "host_us", "gbps", "copy_fraction", "ratio",
             "commit": where it is not the file's}],
- "sweep": [{"workload", "dtype", "layout", "constants", "time_us", "same_bits"}],
+ "sweep": [{"workload", "dtype", "layout", "constants", "alike": others that make the same launch, "time_us", "same_bits"}],
  "cpu":   [{"workload", "dtype", "layout", "direction", "threads", "time_us", "ratio", "spread"}],
  "parts": {"tests/…": {"status", "seconds", "summary"}}}
 """
@@ -44,9 +44,12 @@ class Record:
         new.write_text(text + "\n")
         os.replace(new, self.path)
 
-    def append(self, key: str, row: dict[str, Any]) -> None:
-        """Add a row to a list."""
-        self.write(**{key: [*self.read().get(key, []), row]})
+    def append(self, key: str, row: dict[str, Any], *names: str) -> None:
+        """Add a row to a list, instead of one with the same values of some names."""
+        rows = [
+            each for each in self.read().get(key, []) if not names or any(each[name] != row[name] for name in names)
+        ]
+        self.write(**{key: [*rows, row]})
 
     def check(self, facts: dict[str, Any]) -> None:
         """Write what was measured where; refuse to mix it with results of another device, version or commit."""

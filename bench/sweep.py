@@ -1,13 +1,14 @@
 """Time some workloads with other values of the tuned constants: ``python -m bench.sweep RESULTS.json``.
 
 What stands in ``cupysample/_tuning.py`` is run first, as the row without constants; every other row says whether its
-result has the same bits. Constants that make no other launch are left out, and rows that the file already holds.
+result has the same bits. Constants that make the same launch are one row, and rows that the file already holds are left out.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -126,15 +127,13 @@ def grid(machine: Machine) -> list[Constants]:
 
 
 def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Iterator[dict[str, Any]]:
-    """A row for each choice of constants."""
+    """A row for each launch that some of the constants make."""
     workload = workload.smaller(machine.elements)
     x = machine.put(workload.values())
     out, call = our_call(workload, x)
     reference = out.copy(order="K")
-    if not isinstance(machine, Cpu):
-        wanted = distinct(call, wanted)
-    for constants in wanted:
-        row: dict[str, Any] = dict(zip(KEY, workload.key, strict=True)) | {"constants": constants}
+    for constants, *alike in [[each] for each in wanted] if isinstance(machine, Cpu) else distinct(call, wanted):
+        row: dict[str, Any] = dict(zip(KEY, workload.key, strict=True)) | {"constants": constants, "alike": alike}
         try:
             with replaced(constants):
                 machine.poison(out, 0xFF)
@@ -147,10 +146,10 @@ def rows(workload: Workload, machine: Machine, wanted: list[Constants]) -> Itera
         yield row
 
 
-def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
-    """The constants that make other launches than those before; their kernels are compiled."""
+def distinct(call: Call, wanted: list[Constants]) -> list[list[Constants]]:
+    """Those that make the same launch, together; their kernels are compiled."""
     instances: set[tuple[str, _kernels.Defines]] = set()
-    launches: dict[Any, Constants] = {}
+    launches: dict[Any, list[Constants]] = {}
     launcher = _kernels.launcher
 
     def none(kernel: str, defines: _kernels.Defines, *_: Any) -> Any:
@@ -159,18 +158,18 @@ def distinct(call: Call, wanted: list[Constants]) -> list[Constants]:
 
     _kernels.launcher = none
     try:
-        for constants in ({}, *wanted):
+        for constants in wanted:
             key: Any = json.dumps(constants)  # of those that fail, which their rows shall say
             with replaced(constants), suppress(Exception):
                 call()
                 made = next(reversed(_cuda._launches.values())).launch
                 key = (*made[:-1], made.geometry.tobytes())
-            launches.setdefault(key, constants)
+            launches.setdefault(key, []).append(constants)
     finally:
         _kernels.launcher = launcher
     with suppress(RuntimeError):  # likewise
         compile_all(instances)
-    return [constants for constants in wanted if constants in launches.values()]
+    return list(launches.values())
 
 
 def winners(measured: list[dict[str, Any]]) -> list[tuple[float, Constants]]:
@@ -178,10 +177,19 @@ def winners(measured: list[dict[str, Any]]) -> list[tuple[float, Constants]]:
     tuned = {key_of(row): row["time_us"] for row in measured if not row["constants"] and "time_us" in row}
     gains: dict[str, list[float]] = {}
     for row in measured:
-        if row["constants"] and "time_us" in row and row["same_bits"] and key_of(row) in tuned:
-            gains.setdefault(json.dumps(row["constants"]), []).append(tuned[key_of(row)] / row["time_us"])
+        if "time_us" in row and row["same_bits"] and key_of(row) in tuned:
+            for constants in filter(None, (row["constants"], *row["alike"])):
+                gains.setdefault(json.dumps(constants), []).append(tuned[key_of(row)] / row["time_us"])
     means = [(geometric_mean(each), json.loads(constants)) for constants, each in gains.items()]
     return sorted(means, key=lambda pair: -pair[0])
+
+
+def go_on(machine: Machine, path: Path) -> None:
+    """Begin anew with what the file lacks, where nothing can run on the device any more in this process."""
+    try:
+        machine.wait()
+    except Exception:
+        os.execv(sys.executable, [sys.executable, "-u", "-m", "bench.sweep", str(path)])
 
 
 def main(path: Path) -> None:
@@ -191,7 +199,8 @@ def main(path: Path) -> None:
     for workload in WORKLOADS:
         if workload.name not in SWEPT:
             continue
-        done = [json.dumps(row["constants"]) for row in record.read().get("sweep", []) if key_of(row) == workload.key]
+        mine = [row for row in record.read().get("sweep", []) if key_of(row) == workload.key]
+        done = {json.dumps(constants) for row in mine for constants in (row["constants"], *row["alike"])}
         wanted = [constants for constants in grid(machine) if json.dumps(constants) not in done]
         for row in rows(workload, machine, wanted) if wanted else ():
             record.append("sweep", row)
@@ -201,6 +210,8 @@ def main(path: Path) -> None:
                 f"{' '.join(workload.key):50} {shown:30} {row.get('time_us', row.get('error'))} us{bits}",
                 flush=True,
             )
+            if "error" in row:
+                go_on(machine, path)
     for gain, constants in winners(record.read().get("sweep", []))[:10]:
         print(f"{gain:.3f}x the speed as tuned: {constants}")
 

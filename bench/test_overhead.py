@@ -110,7 +110,7 @@ def test_overhead(
             "ratio": round(ours / theirs, 2),
         }
         if results is not None:
-            results.append("overhead", row)
+            results.append("overhead", row, "call", "shape", "array")
         with capsys.disabled():
             print(
                 f"\n{name:14} {shape!s:13} {kind:12} {ours:8.2f} us, torch {theirs:6.2f} us: {ours / theirs:5.2f}x",

@@ -1,4 +1,4 @@
-"""Every workload: right, then timed, beside whoever has it too."""
+"""Every workload: whether it is right; and timed, beside whoever has it too."""
 
 from __future__ import annotations
 

@@ -14,6 +14,10 @@ DRAWN = 4_194_301
 """Random numbers that are drawn, and repeated: a prime, so that no two rows or planes are alike."""
 
 
+GROUPS = ("grown", "reduced", "gradients")
+"""What a process of its own times: a kernel that faults takes the device from all that follow in its process."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """One call: the input (N, C, *spatial) and the arguments of ``interpolate``; or the gradient of that call."""
@@ -29,6 +33,14 @@ class Workload:
     def direction(self) -> str:
         """What is timed: the call, or its gradient."""
         return "backward" if self.gradient else "forward"
+
+    @property
+    def group(self) -> str:
+        """A row of ``GROUPS``."""
+        if self.gradient:
+            return "gradients"
+        shrinks = any(n_in > n_out for n_in, n_out in zip(self.shape, self.output_shape, strict=True))
+        return "reduced" if shrinks else "grown"
 
     @property
     def layout(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -53,9 +54,15 @@ def test_workloads(workload: Workload) -> None:
     assert (x.strides[1] == x.itemsize) == workload.channels_last
 
 
+def newest_of_a_gpu() -> Path:
+    """The newest committed file of results of a GPU."""
+    files = (ROOT / "bench" / "results").glob("*.json")
+    return max((path for path in files if not path.name.startswith(("host-", "cpu-"))), key=report.date_of)
+
+
 def test_the_readme_shows_the_host_times() -> None:
     """The table is that of the newest committed file of a GPU."""
-    rows = Record(max((ROOT / "bench" / "results").glob("h100-*.json"))).read()["overhead"]
+    rows = Record(newest_of_a_gpu()).read()["overhead"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for array, name in (("cupy", "CuPy"), ("torch", "torch"), ("torch, grad", "torch, requires grad")):
         mine = [row for row in rows if row["array"] == array]
@@ -244,7 +251,7 @@ def test_constants_as_swept_give_launches_of_every_workload() -> None:
 
 
 def test_only_other_launches_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Constants that change nothing are left out; kernels that nobody has yet are compiled; what fails is kept, to say so."""
+    """Constants that make the same launch are together; kernels that nobody has yet are compiled; what fails is kept, to say so."""
     compiled: list[Any] = []
     monkeypatch.setattr(sweep, "compile_all", compiled.extend)
     wanted: list[dict[str, Any]] = [
@@ -259,7 +266,11 @@ def test_only_other_launches_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     with installed() as (cupy, _):
         there = cupy.asarray(x)
         call = lambda: cupysample.interpolate(there, **workload.arguments)  # noqa: E731
-        assert sweep.distinct(call, wanted) == [{}, {"RUN_THREADS": 64}, {"RUN_ROWS": "bad"}]
+        assert sweep.distinct(call, wanted) == [
+            [{}, {"BLOCK": 1}],
+            [{"RUN_THREADS": 64}, {"BLOCK": 2, "RUN_THREADS": 64}],
+            [{"RUN_ROWS": "bad"}],
+        ]
     assert [kernel for kernel, _ in compiled] == ["few_taps"] * 2
 
 
@@ -311,15 +322,47 @@ def test_slow_calls_have_fewer_turns() -> None:
 
 
 def test_winners_are_faster_than_tuned() -> None:
-    base = {"workload": "w", "dtype": "d", "layout": "l", "direction": "forward", "same_bits": True}
+    base = {"workload": "w", "dtype": "d", "layout": "l", "direction": "forward", "same_bits": True, "alike": []}
     rows = [
-        base | {"constants": {}, "time_us": 8.0},
-        base | {"constants": {"BLOCK": 64}, "time_us": 4.0},
+        base | {"constants": {}, "time_us": 8.0, "alike": [{"BLOCK": 256}]},
+        base | {"constants": {"BLOCK": 64}, "time_us": 4.0, "alike": [{"BLOCK": 32}]},
         base | {"constants": {"BLOCK": 128}, "time_us": 16.0},
         base | {"constants": {"BLOCK": 512}, "error": "too large"},
         base | {"constants": {"BLOCK": 1}, "time_us": 1.0, "same_bits": False},
     ]
-    assert sweep.winners(rows) == [(2.0, {"BLOCK": 64}), (0.5, {"BLOCK": 128})]
+    assert sweep.winners(rows) == [
+        (2.0, {"BLOCK": 64}),
+        (2.0, {"BLOCK": 32}),
+        (1.0, {"BLOCK": 256}),
+        (0.5, {"BLOCK": 128}),
+    ]
+
+
+def test_a_sweep_goes_on_where_the_device_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another process, once the row says what failed; one choice that fails by itself is only written down."""
+
+    class Machine(machines.Cpu):
+        broken = False
+
+        def wait(self) -> None:
+            if self.broken:
+                raise RuntimeError("an illegal memory access was encountered")
+
+        def times(self, calls: Any, rounds: int) -> list[float]:
+            Machine.broken = len(Record(path).read()["sweep"]) > 1
+            raise RuntimeError("too many registers")
+
+    def begin(*command: Any) -> None:
+        raise SystemExit(" ".join(command[1][-2:]))
+
+    path = tmp_path / "results.json"
+    monkeypatch.setattr(machines, "here", lambda: Machine(""))
+    monkeypatch.setattr(sweep, "CPU", ({"TILE_BYTES": (1 << 18, 1 << 19, 1 << 20)},))
+    monkeypatch.setattr(os, "execv", begin)
+    Record(path).write(sweep=[])
+    with pytest.raises(SystemExit, match=f"bench.sweep {path}"):
+        sweep.main(path)
+    assert [row["error"] for row in Record(path).read()["sweep"]] == ["RuntimeError: too many registers"] * 3
 
 
 RESULTS = {
@@ -367,22 +410,15 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_readme_shows_the_newest_results() -> None:
-    """Of a device; until there are any it says so."""
-    files = [
-        path for path in (ROOT / "bench" / "results").glob("*.json") if not path.name.startswith(("host-", "cpu-"))
-    ]
+    """Of a device."""
+    newest = newest_of_a_gpu()
     shown = (ROOT / "README.md").read_text(encoding="utf-8").split(report.BEGIN)[1].split(report.END)[0].strip()
-    if files:
-        newest = max(files, key=report.date_of)
-        assert shown == report.tables(Record(newest).read(), report.date_of(newest)).strip()
-    else:
-        assert shown == "Nothing yet: no kernel has run on a GPU."
+    assert shown == report.tables(Record(newest).read(), report.date_of(newest)).strip()
 
 
 def test_torch_is_slower_but_for_tiny_calls() -> None:
     """As the README says of the newest results of a device."""
-    newest = max((ROOT / "bench" / "results").glob("h100-*.json"))
-    for row in Record(newest).read()["rows"]:
+    for row in Record(newest_of_a_gpu()).read()["rows"]:
         if "torch" in row["ratio"]:
             assert row["ratio"]["torch"] > (0.9 if row["workload"].startswith("tiny") else 1.05), row
 

@@ -373,7 +373,7 @@ def test_producers_on_another_stream_are_waited_for(cupy: Any) -> None:
 
     for n in range(10):
         with producer:
-            x = cupy.zeros((1, 4, 512, 512), np.float32)
+            x = cupy.zeros((1, 4, 2048, 2048), np.float32)  # so large that the stream has some still to do
             for _ in range(20):
                 x += n
         foreign = Late(x) if n % 2 else Described(x, stream=producer.ptr)

@@ -108,10 +108,12 @@ def test_tests_and_bench(tmp_path: Path) -> None:
     assert parts(out) == dict.fromkeys(("tests/doctests", "tests/gpu", "tests/workloads"), "passed without a GPU")
     assert "GPU tests (no CUDA device: " in (out / "report.txt").read_text()
 
-    done = call("bench", out, PYTEST_ADDOPTS="-k tiny-float32")
+    done = call("bench", out, PYTEST_ADDOPTS="-k 'tiny-float32 or (overhead and nearest)'")
     assert done.returncode == 1
     content = json.loads((out / "results.json").read_text())
-    assert content["parts"]["bench/workloads"]["status"] == "passed without a GPU", (out / "report.txt").read_text()
+    names = {"bench/grown", "bench/overhead", "bench/report"}
+    assert {parts(out)[name] for name in names} == {"passed without a GPU"}, (out / "report.txt").read_text()
+    assert parts(out)["bench/gradients"] == "failed (5)"  # none was chosen
     (row,) = content["rows"]
     keys = ("workload", "dtype", "layout", "direction", "shape", "time_us", "gbps", "copy_fraction", "ratio", "host_us")
     assert set(row) == set(keys)
@@ -123,14 +125,17 @@ def test_tests_and_bench(tmp_path: Path) -> None:
     )
     assert row["ratio"]["torch"] > 0
     assert content["copy_gbps"] > 0
-    assert set(content) == {"device", "driver", "versions", "commit", "copy_gbps", "rows", "parts"}
+    assert set(content) == {"device", "driver", "versions", "commit", "copy_gbps", "rows", "overhead", "parts"}
     assert " of copy, " in (out / "report.txt").read_text()
 
-    del content["parts"]["bench/workloads"]  # as if it had run out of time
+    del content["parts"]["bench/grown"], content["parts"]["bench/overhead"]  # as if they had run out of time
+    (out / "results.png").unlink()
     (out / "results.json").write_text(json.dumps(content))
-    call("bench", out, PYTEST_ADDOPTS="-k tiny")
+    call("bench", out, PYTEST_ADDOPTS="-k 'tiny or (overhead and nearest)'")
     content = json.loads((out / "results.json").read_text())
     assert [row["workload"] for row in content["rows"]] == ["tiny", "tiny-bilinear"]
+    overhead = [(row["call"], *row["shape"], row["array"]) for row in content["overhead"]]
+    assert len(overhead) == len(set(overhead))
     assert sorted(path.name for path in out.iterdir()) == ["report.txt", "results.json", "results.png"]
 
 

@@ -45,8 +45,8 @@ runtime.stub_graph.argtypes, runtime.stub_graph.restype = (ctypes.c_size_t,), ct
 
 texts: dict[str, str] = {}
 """Those of our instances that were compiled."""
-ours = cache(launches.build_all)
-known = {launches.name(*instance) for instance in _launch.instances()}
+known = {launches.name(*instance): _kernels.source(*instance) for instance in _launch.instances()}
+ours = cache(lambda: build(known))
 
 
 @cache
