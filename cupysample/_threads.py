@@ -77,10 +77,10 @@ def get_num_threads() -> int:
     """
     if _chosen:
         return _chosen[0]
-    return max(1, min(_cpus(), _blas_threads()))
+    return max(1, min(cpus(), _blas_threads()))
 
 
-def _cpus() -> int:
+def cpus() -> int:
     """The CPUs that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -316,10 +316,10 @@ class _Forks:
             self._turnstile.release()
 
     def after_in_child(self) -> None:
-        """Of the threads, there is this one alone."""
-        me = threading.get_ident()
+        """Of the threads, there is this one alone; another may have held the turnstile, and will not release it here."""
+        me, self._turnstile = threading.get_ident(), threading.RLock()
         self.at_work = {tile: thread for tile, thread in self.at_work.items() if thread == me}
-        self.after()
+        self.coming = False
         _pool.forget()
 
 

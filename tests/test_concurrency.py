@@ -225,7 +225,7 @@ faulthandler.dump_traceback_later({timeout}, exit=True)
 warnings.simplefilter("ignore")
 import numpy as np
 import cupysample
-from cupysample import _kernels
+from cupysample import _kernels, _threads
 
 x = np.random.default_rng(0).random((8, 16, 64, 64), np.float32)
 
@@ -299,6 +299,35 @@ held.wait()
 child = os.fork()
 if not child:
     os._exit(not _kernels.lock.acquire(timeout=5))
+print(os.waitpid(child, 0)[1])
+"""
+    assert process(tmp_path, body) == "0"
+
+
+def test_a_fork_while_another_thread_forks(tmp_path: Path) -> None:
+    """For longer than this one has patience: the child's own threads pass where those of the parent wait."""
+    body = """
+forks, held = _threads.forks, threading.Event()
+forks.PATIENCE = 0.2
+def forking():
+    with forks._turnstile:
+        held.set()
+        time.sleep(60)
+threading.Thread(target=forking, daemon=True).start()
+held.wait()
+child = os.fork()
+if not child:
+    over = threading.Event()
+    worker = threading.Thread(target=lambda: [run() for _ in iter(over.is_set, True)], daemon=True)
+    worker.start()
+    for _ in range(5):
+        grandchild = os.fork()
+        if not grandchild:
+            os._exit(0)
+        os.waitpid(grandchild, 0)
+    over.set()
+    worker.join(10)
+    os._exit(worker.is_alive())
 print(os.waitpid(child, 0)[1])
 """
     assert process(tmp_path, body) == "0"

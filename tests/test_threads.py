@@ -186,7 +186,7 @@ def test_what_limits_blas_at_run_time_limits_us(monkeypatch: pytest.MonkeyPatch)
     """As threadpoolctl does: it asks the library itself, which is asked anew for every call."""
     limit = [1]
     monkeypatch.setattr(_threads, "_blas", [lambda: limit[0]])
-    monkeypatch.setattr(_threads, "_cpus", lambda: 8)
+    monkeypatch.setattr(_threads, "cpus", lambda: 8)
     _threads._chosen.clear()
     for limit[0] in (1, 5, 64, 0):
         assert cupysample.get_num_threads() == min(8, max(1, limit[0]))
