@@ -1,7 +1,8 @@
 """Whose array is it, where does it live, how is it laid out.
 
-The only file that knows array libraries. A library whose array arrives has been imported by its owner, so it is looked
-up in ``sys.modules`` and not imported for its own sake. Everything below this layer sees a ``Layout``, addresses and views.
+Which of NumPy, CuPy and torch an array is of is asked here alone (other libraries: ``_foreign``). A library whose array arrives
+has been imported by its owner, so it is looked up in ``sys.modules`` and not imported for its own sake. The layer above, which
+resamples, sees a ``Layout``, addresses and views.
 """
 
 from __future__ import annotations
@@ -193,6 +194,8 @@ class _CuPy:
     def layout(self, x: Any, name: str) -> Layout:
         address = x.data.ptr
         _check_alignment(address, x.itemsize, name)
+        if not x.dtype.isnative:  # a view: CuPy makes none, and computes with the bytes as they are
+            raise TypeError(f"{name}: a CuPy array must have the machine's order of bytes, got dtype {x.dtype.str}")
         return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, x.data.device_id, address % ALIGNMENT)
 
     address = attrgetter("data.ptr")

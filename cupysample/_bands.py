@@ -19,7 +19,7 @@ from cupysample._made import (
     layers_of,
 )
 from cupysample._plan import DTYPES, Plan
-from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN, begun_rows
+from cupysample._tables import PAIRS, PLAIN, Kind, begun_rows
 from cupysample._taps import Axis
 from cupysample._tuning import (
     ALONE,
@@ -36,8 +36,9 @@ from cupysample._tuning import (
     BAND_THREADS,
     FILLING_BLOCKS,
     LAYERS,
+    OVERFILLED,
+    RESIDENT_BAND_BYTES,
     RESIDENT_BANDS,
-    RESIDENT_BYTES,
     RESIDENT_THREADS,
     RESIDENT_WALKS,
     WALKED_ALONE,
@@ -47,7 +48,7 @@ from cupysample._tuning import (
     WALKED_ROWS,
     WALKED_THREADS,
 )
-from cupysample._view import VECTOR_BYTES, View, are_aligned, indices, offsets_fit
+from cupysample._view import VECTOR_BYTES, View, are_aligned, indices, offsets_fit, source_steps
 
 SEPARABLE = ("float", "mean")
 """Arithmetics whose axes may be summed in any order."""
@@ -66,7 +67,7 @@ def band(plan: Plan, view: View) -> Made | None:
     shapes = band_shapes(view.dtype, plan.arithmetic)
     if _window_rows(plan) >= BAND_TALL:
         shapes = [(t, v) for t, v in shapes if v <= _neighbours(view.dtype, plan.arithmetic)]
-    threads, columns = next(((t, v) for t, v in shapes if row <= 1.5 * t * v), shapes[-1])
+    threads, columns = _shape(shapes, row)
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
     channels = _channels(view, BAND_CHANNELS)
     if plan.arithmetic == "fixed":  # whose windows are whole
@@ -102,10 +103,10 @@ def band(plan: Plan, view: View) -> Made | None:
 def _band_bytes(plan: Plan, threads: int, columns: int, across: int, share: Share) -> Made:
     """kernels/band_bytes.cu."""
     elements = 1 if share.pixels * share.channels <= threads else BAND_INTEGERS
-    runs = _walked_runs(plan, across, RESIDENT_BYTES[elements > 1] // threads, ALONE)
+    runs = _walked_runs(plan, across, RESIDENT_BAND_BYTES[elements > 1] // threads, ALONE)
     order = IN_ORDER if share.packed and share.channels == 1 else int(share.packed)
     defines = band_bytes_defines(threads, columns, elements, order)
-    tables = (BEGUN + HELD * BAND_INTEGER_ROWS, PAIRS)
+    tables = (Kind("begun", BAND_INTEGER_ROWS), PAIRS)
     grid = bounded_grid(across, runs, 1)
     return Made("band_bytes", defines, grid, threads, share._replace(runs_h=grid[1]), tables)
 
@@ -117,8 +118,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
         return None
     row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
-    shapes = WALKED_THREADS[len(plan.axes)]
-    threads = next((t for t in shapes if row <= 1.5 * t * WALKED_COLUMNS), shapes[-1])
+    threads, _ = _shape([(threads, WALKED_COLUMNS) for threads in WALKED_THREADS[len(plan.axes)]], row)
     window = threads * WALKED_COLUMNS
     channels = _channels(view, BAND_CHANNELS)
     while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
@@ -143,8 +143,15 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     defines = band_walk_defines(len(plan.axes), view.dtype, threads, held, layers)
     grid = bounded_grid(across, runs, deep)
     share = share._replace(phase=phase, runs_h=grid[1], runs_d=grid[2])
-    tables = (*[PLAIN] * (len(plan.axes) - 2), BEGUN + HELD * held, PLAIN)
+    tables = (*[PLAIN] * (len(plan.axes) - 2), Kind("begun", held), PLAIN)
     return Made("band_walk", defines, grid, block, share, tables, layers)
+
+
+def _shape(shapes: list[tuple[int, int]], row: int) -> tuple[int, int]:
+    """Of (threads, columns of a thread) the first for which a row has at most half as many columns more; else the last."""
+    return next(
+        ((threads, columns) for threads, columns in shapes if row <= OVERFILLED * threads * columns), shapes[-1]
+    )
 
 
 def _tiles(view: View, packed: bool, pixels: int, channels: int) -> Share:
@@ -230,13 +237,11 @@ def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> in
 
 def _source_is_aligned(plan: Plan, view: View, channels: int, elements: int) -> bool:
     """Whether so many neighbours in a row of the source, or in a block of channels, are one vector."""
-    axis, inner, n_in = view.axes[-1], view.inner, [axis.n_in for axis in plan.axes]
-    extents = [*(dim.extent for dim in view.outer), *n_in]
-    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
+    axis, inner, n_in, strides = view.axes[-1], view.inner, plan.axes[-1].n_in, source_steps(plan, view)
     dense = inner.extent == 1 or inner.source_stride == 1
-    if channels == inner.extent and (n_in[-1] == 1 or axis.source_stride == channels):  # whole rows are dense
-        dense = dense and n_in[-1] * channels % elements == 0
-        strides = strides[: len(strides) - (n_in[-1] > 1)]
+    if channels == inner.extent and (n_in == 1 or axis.source_stride == channels):  # whole rows are dense
+        dense = dense and n_in * channels % elements == 0
+        strides = strides[: len(strides) - (n_in > 1)]
     else:
         dense = dense and inner.extent % elements == 0 and channels % elements == 0
     return dense and are_aligned(view.source_alignment, strides, view.itemsize, elements)
@@ -263,7 +268,7 @@ def band_defines(axes: int, dtype: str, arithmetic: str, threads: int, columns: 
     """The defines of an instance of kernels/band.cu, which serves both, packed and not; or of band_integer.cu."""
     integer = [("CS_ELEMENTS", str(_band_elements(axes, dtype))), ("CS_PACKED", str(int(packed)))]
     return (
-        *basic_defines(axes, dtype, arithmetic, "int", 0),
+        *basic_defines(axes, dtype, arithmetic),
         ("CS_THREADS", str(threads)),
         ("CS_COLUMNS", str(columns)),
         ("CS_VECTOR", str(min(columns, _neighbours(dtype, arithmetic)))),
@@ -281,7 +286,7 @@ def band_bytes_defines(threads: int, columns: int, elements: int, order: int) ->
 def band_walk_defines(axes: int, dtype: str, threads: int, held: int, layers: int) -> Defines:
     """The defines of an instance of kernels/band_walk.cu: threads of a tile, rows whose sums they hold, depths side by side."""
     return (
-        *basic_defines(axes, dtype, "float", "int", 0),
+        *basic_defines(axes, dtype, "float"),
         ("CS_THREADS", str(threads)),
         ("CS_COLUMNS", str(WALKED_COLUMNS)),
         ("CS_VECTOR", str(VECTOR_BYTES // bytes_of(dtype))),

@@ -103,7 +103,7 @@ def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]
 
 @lru_cache(maxsize=32)
 def pixels_read(axis: Axis) -> NDArray[np.int64]:
-    """The pixels of a tabulated axis that some output reads, ascending."""
+    """The pixels of an axis all of whose rows are kept that some output reads, ascending."""
     taps = axis.taps()
     k = np.arange(taps.count.max())
     return np.unique((taps.left[:, None] + k)[k < taps.count[:, None]])

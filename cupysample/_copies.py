@@ -18,7 +18,7 @@ from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._program import Order, Program, Range, is_dense, orders, outputs_of
-from cupysample._steps import SCRATCH, Pick, Step, View
+from cupysample._steps import SCRATCH, Pick, Step, Strided
 from cupysample._taps import Axis
 from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program | None:
     """Return the program of the cheapest order; None where bytes must be swapped, or an axis is too long for tables."""
-    if not (source_is_native and out_is_native) or not all(axis.tabulated for axis in plan.axes):
+    if not (source_is_native and out_is_native) or not all(axis.is_kept for axis in plan.axes):
         return None
     planar, interleaved = orders(len(out.shape))
     program = Program(plan, source, out, interleaved if is_dense(out, interleaved) else planar)
@@ -63,7 +63,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         for d in gathered:
             a, b = tile[d]
             shape[d] = b - a
-            result = View(SCRATCH, offset, tuple(shape), _steps.dense_strides(shape, element.itemsize), element)
+            result = Strided(SCRATCH, offset, tuple(shape), _steps.dense_strides(shape, element.itemsize), element)
             picks.append(Pick(d, pixels(d, a, b), result))
             offset += -(-result.size * element.itemsize // CACHE_LINE) * CACHE_LINE
         program.scratch = max(program.scratch, offset)

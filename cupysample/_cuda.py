@@ -5,6 +5,7 @@ Once a call is warm nothing is uploaded, compiled, allocated or waited for.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,9 +16,9 @@ from cupysample._arrays import Layout, Library, Output, Run
 from cupysample._call import Call
 from cupysample._launch import Launch, Table, instances_of, launch
 from cupysample._plan import Plan
-from cupysample._tables import table_arrays
+from cupysample._tables import Kind, table_arrays
 from cupysample._taps import Axis
-from cupysample._tuning import LAUNCHES, TABLES_BYTES
+from cupysample._tuning import LAUNCHES, LOOK, TABLES, TABLES_BYTES
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tables on the device
@@ -27,53 +28,77 @@ from cupysample._tuning import LAUNCHES, TABLES_BYTES
 class _DeviceTable:
     """A table and the memory behind it, which is freed with the last launch that holds it."""
 
+    key: tuple[Axis, Kind, int]
     addresses: Table
     memory: Any
     size: int
 
 
-_tables: dict[tuple[Axis, int, int], _DeviceTable] = {}
+_tables: dict[tuple[Axis, Kind, int], _DeviceTable] = {}
+"""The last used last."""
+_new: list[_DeviceTable] = []
+"""Those uploaded since all were looked at."""
 _captured: dict[_DeviceTable, None] = {}
 """Tables a captured graph reads: it may be launched at any time, so they are never freed."""
 
 _launches: dict[tuple[Plan, Layout, Layout], _Prepared] = {}
 
 
-def _upload(axis: Axis, windows: int, device: int) -> _DeviceTable:
+def _upload(key: tuple[Axis, Kind, int]) -> _DeviceTable:
     """Copy a table to the device and wait until it is there, so that every stream may read it."""
-    cupy = _kernels.import_cupy()
-    parts = table_arrays(axis, windows)
+    cupy, (axis, kind, device) = _kernels.import_cupy(), key
+    parts = table_arrays(axis, kind)
     ends = np.cumsum([-(-part.nbytes // 16) * 16 for part in parts]).tolist()
     offsets = [0, *ends[:-1]]
     packed = np.zeros(ends[-1], np.uint8)
     for offset, part in zip(offsets, parts, strict=True):
         packed[offset : offset + part.nbytes] = part.view(np.uint8).reshape(-1)
     with cupy.cuda.Device(device):
-        # Not from CuPy's pool: its memory is reused in the order of one stream, a table is read from all.
-        memory = cupy.cuda.memory.Memory(packed.nbytes)
+        memory = _reserved(cupy, packed.nbytes)
         stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.runtime.memcpyAsync(
             memory.ptr, packed.ctypes.data, packed.nbytes, cupy.cuda.runtime.memcpyHostToDevice, stream.ptr
         )
         stream.synchronize()
-    return _DeviceTable(Table(*(memory.ptr + offset for offset in offsets)), memory, packed.nbytes)
+    return _DeviceTable(key, Table(*(memory.ptr + offset for offset in offsets)), memory, packed.nbytes)
+
+
+def _reserved(cupy: Any, size: int) -> Any:
+    """Memory of the current device, from the driver: a pool's is reused in the order of one stream, a table is read from all."""
+    try:
+        return cupy.cuda.memory.Memory(size)
+    except cupy.cuda.runtime.CUDARuntimeError:  # what there is may lie idle in pools
+        cupy.get_default_memory_pool().free_all_blocks()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.cuda.empty_cache()
+        return cupy.cuda.memory.Memory(size)
+
+
+def _use(table: _DeviceTable) -> None:
+    """It is the last that is forgotten."""
+    _tables.pop(table.key, None)
+    _tables[table.key] = table
 
 
 def _evict() -> None:
-    """Forget the least recently prepared tables beyond the bound, but captured ones, with the launches that hold them.
+    """Forget the least recently used tables beyond the bounds, but captured ones, with the launches that hold them.
 
     A table's memory is freed with its last reference, by ``cudaFree``, which waits for whatever was launched; a call
     that is about to launch holds a reference of its own. A finalizer that calls may do the same between any two steps.
     """
-    mortal = [(key, table) for key, table in list(_tables.items()) if table not in _captured]
-    excess = sum(table.size for _, table in mortal) - TABLES_BYTES
+    if LOOK * sum(table.size for table in _new) < TABLES_BYTES and LOOK * len(_new) < TABLES:
+        return
+    _new.clear()
+    mortal = [table for table in list(_tables.values()) if table not in _captured]
+    excess, many = sum(table.size for table in mortal) - TABLES_BYTES, len(mortal) - TABLES
     evicted = set()
-    for key, table in mortal[:-1]:
-        if excess <= 0:
+    for table in mortal[:-1]:
+        if excess <= 0 and many <= 0:
             break
-        excess -= table.size
+        excess, many = excess - table.size, many - 1
         evicted.add(table)
-        _tables.pop(key, None)
+        _tables.pop(table.key, None)
     if evicted:
         for call, prepared in list(_launches.items()):
             if not evicted.isdisjoint(prepared.tables):
@@ -85,7 +110,13 @@ def _evict() -> None:
 
 
 class _Prepared(NamedTuple):
-    """A launch, the driver's, the tables that it reads; and what runs it for a library and its outputs, and holds these too."""
+    """A launch ready to be made.
+
+    launch:    its numbers.
+    launcher:  the driver's call.
+    tables:    that it reads, kept alive by it.
+    runs:      what executes it, by library and how outputs are allocated.
+    """
 
     launch: Launch
     launcher: _kernels.Launcher
@@ -107,23 +138,34 @@ def _key(call: Call) -> tuple[Plan, Layout, Layout]:
 
 def _first(call: Call) -> _Prepared:
     """Prepare a call that is about to launch."""
+    with _kernels.lock:
+        found = _launches.get(_key(call))
+    if found is not None:  # by a thread that was faster
+        return found
     cuda, device = _kernels.import_cupy().cuda, call.source.device
     assert device is not None
     with cuda.Device(device):
         stream = call.library.stream()(device)
         if stream and cuda.runtime.streamIsCapturing(stream):
             raise RuntimeError(
-                "the stream is being captured and this call is the first of its kind, which compiles a kernel and "
-                "uploads tables; before the capture, make the same call once or pass its arguments to "
+                "the stream is being captured and this call is the first of its kind, or was forgotten since: it compiles "
+                "a kernel and uploads tables; before the capture, make the same call once or pass its arguments to "
                 "cupysample.warmup"
             )
     return _prepare(call)
 
 
 def warm(call: Call) -> None:
-    """Do all that the first run would, but allocate and launch."""
-    if _key(call) not in _launches:
-        _prepare(call)
+    """Do all that the first run would, but allocate and launch; what has been prepared is the last to be forgotten again."""
+    key = _key(call)
+    with _kernels.lock:
+        found = _launches.pop(key, None)
+        if found is None:
+            _prepare(call)
+        else:
+            _launches[key] = found
+            for table in found.tables:
+                _use(table)
 
 
 def warm_any_size(call: Call, method: str, transposed: bool) -> None:
@@ -139,11 +181,14 @@ def _prepare(call: Call) -> _Prepared:
     assert device is not None
     tables: list[_DeviceTable] = []
 
-    def table(axis: Axis, windows: int) -> Table:
-        entry = _tables.pop((axis, windows, device), None) or _upload(axis, windows, device)
-        _tables[axis, windows, device] = entry  # the last
-        tables.append(entry)
-        return entry.addresses
+    def table(axis: Axis, kind: Kind) -> Table:
+        found = _tables.get((axis, kind, device))
+        if found is None:
+            found = _upload((axis, kind, device))
+            _new.append(found)
+        _use(found)
+        tables.append(found)
+        return found.addresses
 
     key = _key(call)
     with _kernels.lock:

@@ -23,7 +23,7 @@ from cupysample._made import (
     layers_of,
 )
 from cupysample._plan import DTYPES, Plan
-from cupysample._tables import ALIKE, PAIRED, alike
+from cupysample._tables import Kind, alike
 from cupysample._taps import Axis
 from cupysample._tuning import (
     ALONE,
@@ -46,11 +46,11 @@ from cupysample._tuning import (
     WINDOWED_BLOCKS,
     WINDOWED_ELEMENTS,
 )
-from cupysample._view import VECTOR_BYTES, Dim, View, are_aligned, indices, offsets_fit
+from cupysample._view import VECTOR_BYTES, Dim, View, are_aligned, indices, offsets_fit, source_steps
 
 TAPS = (1, 2, 4, 8)
 GROWING = ("float", "fixed", "copy")
-"""Those of rows that grow by a known factor."""
+"""Arithmetics that have instances for rows that grow by a known factor."""
 
 
 def few_taps(plan: Plan, view: View) -> Made | None:
@@ -92,9 +92,17 @@ def few_taps(plan: Plan, view: View) -> Made | None:
         grid,
         RUN_THREADS,
         Share(packed, streamed, parts=threads, runs_h=grid[1], runs_d=grid[2] * layers),
-        (taps,) * (len(plan.axes) - 1) + (-(taps + ALIKE * slot.number + PAIRED * slot.windows),),
+        _tables(plan, taps, slot),
         layers,
     )
+
+
+def _tables(plan: Plan, taps: int, slot: Slot) -> tuple[Kind, ...]:
+    """Of each axis; copies have none."""
+    if plan.arithmetic == "copy":
+        return ()
+    along_w = Kind("neighbours", taps, slot.ratio, paired=slot.windows or slot.ratio[0] > 0)
+    return *[Kind("window", taps)] * (len(plan.axes) - 1), along_w
 
 
 def _taps(plan: Plan) -> int | None:
@@ -149,11 +157,6 @@ class Slot(NamedTuple):
     windows: bool = False
     elements: int = 0
     depths: int = 1
-
-    @property
-    def number(self) -> int:
-        """Of the ratio in the kind of a table; 0 for none."""
-        return 1 + RATIOS.index(self.ratio) if self.ratio[0] else 0
 
 
 NO_SLOT = Slot()
@@ -213,9 +216,8 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
     short = axis.n_out * inner.extent <= TABLE_ROWS  # others would take long to look through
     if not dense or not short or _skips_rows(plan):
         return NO_SLOT
-    extents = [*(each.extent for each in view.outer), *(each.n_in for each in plan.axes[:-1])]
-    rows = zip((*view.outer, *view.axes[:-1]), extents, strict=True)
-    steps = [axis.n_in * inner.extent, *(each.source_stride for each, n in rows if n > 1)]
+    steps = source_steps(plan, view)
+    steps[len(steps) - (axis.n_in > 1) :] = [axis.n_in * inner.extent]
     aligned = math.gcd(view.source_alignment, *(step * view.itemsize for step in steps))
     for slot in slots(len(plan.axes), view.dtype, plan.arithmetic, elements, taps, pitch):
         fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
@@ -229,7 +231,7 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
 def _has_windows(slot: Slot, axis: Axis, inner: Dim, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
-    if slot.number:
+    if slot.ratio[0]:
         begin = alike(axis.n_out, taps, slot.ratio)
         behind = left + count - begin - taps
         clamped = np.arange(axis.n_out) < slot.ratio[0] // 2  # to the first pixel; then the second weighs 0
@@ -272,7 +274,7 @@ def few_taps_defines(axes: int, dtype: str, arithmetic: str, taps: int, wide: bo
     elements = slot.elements or vector(axes, dtype, arithmetic, taps, wide)
     row_bytes = slot.units * slot.unit * RUN_THREADS * (taps if axes > 2 else 1)
     return (
-        *basic_defines(axes, dtype, arithmetic, "int", 0),
+        *basic_defines(axes, dtype, arithmetic),
         ("CS_TAPS", str(taps)),
         ("CS_VECTOR", str(elements)),
         ("CS_WIDE", str(int(wide))),
@@ -309,9 +311,8 @@ def _is_of_vectors(view: View, elements: int) -> bool:
 
 def _is_wide(plan: Plan, view: View, elements: int) -> bool:
     """Whether so many neighbours of a pixel are one vector, in source and out."""
-    inner, extents = view.inner, [*(dim.extent for dim in view.outer), *(axis.n_in for axis in plan.axes)]
-    strides = [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
-    aligned = are_aligned(view.source_alignment, strides, view.itemsize, elements)
+    inner = view.inner
+    aligned = are_aligned(view.source_alignment, source_steps(plan, view), view.itemsize, elements)
     return inner.extent % elements == 0 and inner.source_stride == 1 and aligned and _out_is_aligned(view, elements)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,22 +68,32 @@ def _managed(capsule: Any) -> tuple[int, bool]:
 
 def imported(x: Any, name: str) -> Any:
     """Return a view of a foreign array, NumPy's or CuPy's; ``name`` is the argument's, for errors."""
-    try:
-        if not hasattr(x, "__dlpack__"):
-            return _described(x)
-        kind, index = x.__dlpack_device__()
-        if kind in CUDA:
-            cupy = import_cupy()
+    described = not hasattr(x, "__dlpack__")
+    with _reading(x, name):
+        kind, index = (CUDA[0], 0) if described else x.__dlpack_device__()
+    if kind in CUDA:
+        cupy = import_cupy()
+        with _reading(x, name):
+            if described:
+                return _described(x, cupy)
             with cupy.cuda.Device(int(index)):
                 return cupy.from_dlpack(x.__dlpack__() if _package(x) in FROM_DLPACK else x)
-        if kind in HOST:
+    if kind in HOST:
+        with _reading(x, name):
             return _on_host(x)
-    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise BufferError(f"{name}: {type_name(x)} cannot be read without a copy: {error}") from error
     raise TypeError(f"{name}: must lie in host memory or on a CUDA device, got DLPack's device type {int(kind)}")
 
 
-def _described(x: Any) -> Any:
+@contextmanager
+def _reading(x: Any, name: str) -> Iterator[None]:
+    """Whatever a producer raises is a BufferError."""
+    try:
+        yield
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        raise BufferError(f"{name}: {type_name(x)} cannot be read without a copy: {error}") from error
+
+
+def _described(x: Any, cupy: Any) -> Any:
     """A view of an array that only has ``__cuda_array_interface__``, which does not say on which device it lies.
 
     CuPy copies what does not lie on the current one. Stream 0, whose meaning depends on the reader, is forbidden there; CuPy
@@ -90,8 +102,7 @@ def _described(x: Any) -> Any:
     interface = x.__cuda_array_interface__
     if interface.get("stream") == 0:
         raise ValueError("__cuda_array_interface__: stream 0 is ambiguous; use 1 or 2 for the default streams, or None")
-    cupy, address = import_cupy(), interface["data"][0]
-    runtime = cupy.cuda.runtime
+    address, runtime = interface["data"][0], cupy.cuda.runtime
     device = runtime.pointerGetAttributes(address).device if address else runtime.getDevice()
     with cupy.cuda.Device(device):
         return cupy.asarray(x)

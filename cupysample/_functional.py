@@ -61,6 +61,8 @@ def interpolate(
     ------
     TypeError, ValueError, NotImplementedError, RuntimeError
         The class torch raises, with its words where it has any; before anything is launched or written.
+    BufferError
+        An array of another library whose memory cannot be viewed.
 
     Notes
     -----
@@ -126,7 +128,7 @@ def interpolate_backward(
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
+    TypeError, ValueError, NotImplementedError, RuntimeError, BufferError
         What ``interpolate`` raises; NotImplementedError for integers and bool, which have no gradient.
 
     Notes
@@ -192,7 +194,7 @@ def warmup(
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError, RuntimeError
+    TypeError, ValueError, NotImplementedError, RuntimeError, BufferError
         What ``interpolate`` raises.
 
     Examples

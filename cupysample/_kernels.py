@@ -11,11 +11,14 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from cupysample import _threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,11 +47,16 @@ def folder() -> Path:
     )
 
 
-@cache
 def source(kernel: str, defines: Defines, entry: str = "cupysample_entry") -> str:
     """Return the full text of an instance of ``kernels/<kernel>.cu``, its one function named ``entry``."""
     lines = [f"#define {name} {value}\n" for name, value in (("CS_ENTRY", entry), *defines)]
-    return "".join(lines) + _inlined(f"{kernel}.cu", set())
+    return "".join(lines) + _text(kernel)
+
+
+@cache
+def _text(kernel: str) -> str:
+    """The same but for the defines."""
+    return _inlined(f"{kernel}.cu", set())
 
 
 def _inlined(name: str, seen: set[str]) -> str:
@@ -97,16 +105,37 @@ def compile_all(instances: Iterable[tuple[str, Defines]], device: int) -> None:
     Nobody waits for these threads with ``lock`` held: a finalizer that runs in one of them may call for a kernel.
     """
     missing = [instance for instance in instances if (*instance, device) not in _functions]
-    if not missing:
-        return
-    from concurrent.futures import ThreadPoolExecutor
+    set_device, errors = import_cupy().cuda.runtime.setDevice, list[BaseException]()
 
-    def compiled(instance: tuple[str, Defines]) -> None:
-        _functions.setdefault((*instance, device), _compile(*instance, device))
+    def work() -> None:
+        while missing:
+            try:
+                instance = missing.pop()
+            except IndexError:  # another thread was faster
+                return
+            _functions.setdefault((*instance, device), _compile(*instance, device))
 
-    # Each thread stays on the device: to go back to another one would give it a context there.
-    with ThreadPoolExecutor(initializer=import_cupy().cuda.runtime.setDevice, initargs=(device,)) as pool:
-        list(pool.map(compiled, missing))
+    def help_out() -> None:
+        try:
+            set_device(device)  # for good: to go back to another one would give this thread a context there
+            work()
+        except BaseException as error:
+            errors.append(error)
+            missing.clear()
+
+    helpers = [threading.Thread(target=help_out) for _ in range(min(len(missing), _threads.cpus()) - 1)]
+    try:
+        with suppress(RuntimeError):  # none can start, or the interpreter ends: then it only takes longer
+            for helper in helpers:
+                helper.start()
+        work()
+    finally:
+        missing.clear()
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
+    if errors:
+        raise errors[0]
 
 
 def _compile(kernel: str, defines: Defines, device: int) -> Any:
@@ -135,20 +164,26 @@ def _compile(kernel: str, defines: Defines, device: int) -> Any:
             raise
 
 
+_unwritable: list[OSError] = []
+"""What CuPy's cache directory has raised: from then on kernels are compiled without it."""
+
+
 def _load_stored_or_not(cupy: Any, text: str) -> Any:
     """Compile without CuPy's cache directory where that is full or not writable."""
-    try:
-        return _load(cupy, text)
-    except OSError:
-        with lock:
-            saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
-            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
-            try:
-                return _load(cupy, text)
-            finally:
-                del os.environ["CUPY_CACHE_IN_MEMORY"]
-                if saved is not None:
-                    os.environ["CUPY_CACHE_IN_MEMORY"] = saved
+    if not _unwritable:
+        try:
+            return _load(cupy, text)
+        except OSError as error:
+            _unwritable.append(error)
+    with lock:
+        saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        try:
+            return _load(cupy, text)
+        finally:
+            del os.environ["CUPY_CACHE_IN_MEMORY"]
+            if saved is not None:
+                os.environ["CUPY_CACHE_IN_MEMORY"] = saved
 
 
 def _load(cupy: Any, text: str) -> Any:
@@ -188,18 +223,22 @@ def parameters(geometry: NDArray[Any]) -> Parameters:
     return memoryview(words), start + 16
 
 
-def import_cupy() -> Any:
-    """Return CuPy; one sentence with the remedy where it cannot be imported."""
+def load_cupy() -> Any:
+    """Return CuPy, or raise what its import does: anything, or ImportError where it is not whole."""
     loaded = sys.modules.get("cupy")
     if hasattr(loaded, "RawModule"):  # not while another thread is importing it
         return loaded
-    try:
-        import cupy
+    import cupy
 
-        if not hasattr(cupy, "RawModule"):
-            raise ImportError(
-                "it has no RawModule: what an uninstalled CuPy left behind, or another package of that name"
-            )
+    if not hasattr(cupy, "RawModule"):
+        raise ImportError("it has no RawModule: what an uninstalled CuPy left behind, or another package of that name")
+    return cupy
+
+
+def import_cupy() -> Any:
+    """Return CuPy; one sentence with the remedy where it cannot be imported."""
+    try:
+        return load_cupy()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # CuPy's import raises whatever its cache directory or driver raise, SystemExit too
@@ -209,4 +248,3 @@ def import_cupy() -> Any:
             "resampling a CUDA array compiles kernels with CuPy, which cannot be imported "
             f"({_remedies.one_line(error)}); {_remedies.of_import(error)}"
         ) from error
-    return cupy

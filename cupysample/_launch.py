@@ -20,11 +20,11 @@ from cupysample._bands import band
 from cupysample._few_taps import few_taps
 from cupysample._kernels import Defines
 from cupysample._made import COMPUTING, Made, Share, basic_defines, bytes_of
-from cupysample._plan import Plan, arithmetic_of
-from cupysample._tables import has_table
+from cupysample._plan import REALS, Plan, arithmetic_of
+from cupysample._tables import PLAIN, Kind, has_table
 from cupysample._taps import METHODS, Axis, fixed_point_bits
 from cupysample._tuning import BAND_FILLED, BAND_TAPS, BLOCK, MAX_BLOCKS
-from cupysample._view import REALS, Dim, View, view_of
+from cupysample._view import Dim, View, view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ _AXIS = np.dtype(
         ("step", "f8"),
         ("method", "i4"),
         ("align_corners", "i4"),
-        ("wide", "i4"),
+        ("in_double", "i4"),
         ("bits", "i4"),
     ]
 )
@@ -82,23 +82,13 @@ class Table(NamedTuple):
     weights: int = 0
 
 
-def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int], Table]) -> Launch:
+def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, Kind], Table]) -> Launch:
     """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns.
 
     It is the same for all layouts whose ``canonical`` ones are.
     """
     view = view_of(plan, source, out)
-    copy = plan.arithmetic == "copy"
-    tabulated = not copy and all(has_table(axis) for axis in plan.axes)
-    if plan.arithmetic == "mean":
-        tabulated = tabulated and math.prod(axis.width for axis in plan.axes) < MEAN_PIXELS
-    made = few_taps(plan, view) if copy or tabulated else None
-    if tabulated:
-        made = _summed_separably(plan, view, made)
-    if made is None:
-        tabulated = tabulated and plan.arithmetic != "mean"
-        made = nearest(plan, view) if copy else resample(plan, view, tabulated)
-
+    made = _made(plan, view)
     geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
     geometry["outer"] = [_batch(dim) for dim in view.outer]
     geometry["inner"] = _batch(view.inner)
@@ -107,15 +97,27 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, int],
     )
     for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
         entry = geometry["axis"][0, d]
-        if tabulated:
+        if made.tables:
             entry["left"], entry["count"], entry["weight"] = table(axis, made.tables[d])
         entry["n_in"], entry["n_out"] = axis.n_in, _divisor(axis.n_out)
         entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
         entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
         entry["align_corners"] = axis.align_corners
-        entry["wide"] = axis.index_dtype == np.float64
+        entry["in_double"] = axis.index_dtype == np.float64
         entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
     return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), geometry)
+
+
+def _made(plan: Plan, view: View) -> Made:
+    """The launch by the fastest kernel that takes it."""
+    if plan.arithmetic == "copy":
+        return few_taps(plan, view) or nearest(plan, view)
+    mean = plan.arithmetic == "mean"
+    if not all(has_table(axis) for axis in plan.axes) or (
+        mean and math.prod(axis.width for axis in plan.axes) >= MEAN_PIXELS
+    ):
+        return resample(plan, view, tabulated=False)
+    return _summed_separably(plan, view, few_taps(plan, view)) or resample(plan, view, tabulated=not mean)
 
 
 def _batch(dim: Dim) -> tuple[tuple[int, int, int], int, int]:
@@ -133,7 +135,7 @@ def _summed_separably(plan: Plan, view: View, made: Made | None) -> Made | None:
     if made is None:
         return band(plan, view)
     gathers = {("CS_WIDE", "0"), ("CS_SLOT", "0")} <= set(made.defines) and len(plan.axes) > 1
-    if not gathers or made.tables[0] < BAND_TAPS.get(view.dtype, _few_taps.TAPS[-1] + 1):
+    if not gathers or made.tables[0].places < BAND_TAPS.get(view.dtype, _few_taps.TAPS[-1] + 1):
         return made
     if any(axis.n_in <= axis.n_out for axis in plan.axes[-2:]) or (separate := band(plan, view)) is None:
         return made
@@ -156,9 +158,11 @@ def resample(plan: Plan, view: View, tabulated: bool) -> Made:
     if not tabulated:
         computed = TRANSPOSED if plan.axes[0].transposed else FORWARD
     small = view.small and not computed
-    antialias = computed > 0 and any(axis.method.endswith("-antialias") for axis in plan.axes)
+    antialias = computed > 0 and any(METHODS[axis.method].normalised for axis in plan.axes)
     defines = resample_defines(len(plan.axes), view.dtype, plan.arithmetic, small, computed, antialias)
-    return Made("resample", defines, _one_output_a_thread(view), BLOCK)
+    return Made(
+        "resample", defines, _one_output_a_thread(view), BLOCK, tables=(PLAIN,) * len(plan.axes) if tabulated else ()
+    )
 
 
 def _one_output_a_thread(view: View) -> tuple[int, int, int]:
@@ -167,7 +171,7 @@ def _one_output_a_thread(view: View) -> tuple[int, int, int]:
 
 def nearest_defines(axes: int, dtype: str, small: bool) -> Defines:
     """The defines of an instance of kernels/nearest.cu."""
-    return basic_defines(axes, dtype, "copy", _index(small), 0)
+    return basic_defines(axes, dtype, "copy", _index(small))
 
 
 def resample_defines(axes: int, dtype: str, arithmetic: str, small: bool, computed: int, antialias: bool) -> Defines:
@@ -195,13 +199,14 @@ MOST_TAPS = {"linear": 2, "cubic": 4}
 def instances_of(axes: int, dtype: str, method: str, transposed: bool) -> list[tuple[str, Defines]]:
     """Every instance that ``launch`` can ask for where so many axes of arrays of a dtype are resampled by a method.
 
-    That is whatever their sizes and strides, but for ``out`` of a linear method with gaps between pixels of several channels.
+    That is whatever their sizes and strides, but for ``out`` of a linear method with gaps between pixels of several channels,
+    which needs band.cu; as complex numbers do wherever their channels have gaps.
     """
     arithmetic = "float" if transposed else arithmetic_of(method, dtype).arithmetic
     most = _few_taps.TAPS[-1] if transposed else MOST_TAPS.get(method, _few_taps.TAPS[-1])
-    computed = str(TRANSPOSED if transposed else FORWARD), str(int(method.endswith("-antialias")))
-    copied = basic_defines(axes, f"bits{8 * bytes_of(dtype)}", "copy", "", 0)[:3]  # also what keeps its size
-    summed = basic_defines(axes, REALS.get(dtype, dtype), arithmetic, "", 0)[:3]
+    computed = str(TRANSPOSED if transposed else FORWARD), str(int(METHODS[method].normalised))
+    copied = basic_defines(axes, f"bits{8 * bytes_of(dtype)}", "copy")[:3]  # also what keeps its size
+    summed = basic_defines(axes, REALS.get(dtype, dtype), arithmetic)[:3]
 
     def is_asked_for(kernel: str, defines: Defines) -> bool:
         of = dict(defines)
@@ -211,7 +216,7 @@ def instances_of(axes: int, dtype: str, method: str, transposed: bool) -> list[t
             return int(of["CS_TAPS"]) <= most
         if kernel == "resample":
             return of["CS_COMPUTED"] == "0" or (of["CS_COMPUTED"], of["CS_ANTIALIAS"]) == computed
-        return most > 2
+        return most > 2 or (kernel == "band" and dtype in REALS)
 
     return [instance for instance in instances() if is_asked_for(*instance)]
 

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cupysample._kernels import Defines
-from cupysample._plan import DTYPES
-from cupysample._tables import PLAIN
-from cupysample._tuning import BLOCK, IDLE_LAYERS, LAYERS, MAX_BLOCKS, MULTIPROCESSORS
-from cupysample._view import REALS
+from cupysample._plan import DTYPES, REALS
+from cupysample._tables import Kind
+from cupysample._tuning import IDLE_LAYERS, LAYERS, MAX_BLOCKS, MULTIPROCESSORS
 
 ARITHMETIC = {"float": 1, "integer": 2, "fixed": 3, "mean": 4, "copy": 5}
 WARP = 32
@@ -23,7 +22,17 @@ COMPUTING = (
 
 
 class Share(NamedTuple):
-    """How threads share the work; see the kernels."""
+    """How threads share the work: the fields of these names in kernels/geometry.cuh.
+
+    packed:    whether a thread's elements are neighbours, moved as vectors.
+    streamed:  whether out is stored as what caches need not keep (few_taps.cu).
+    phase:     1 where pairs of source rows begin with odd ones (band_walk.cu).
+    pixels, channels:  of a tile; ``blocks`` tiles have the same pixels.
+    parts:     threads (few_taps.cu) or tiles of a row.
+    rows:      of a group.
+    splits:    parts of a block that each sum some of a group's source rows (band.cu).
+    runs_h, runs_d:  runs that H and D are cut into.
+    """
 
     packed: bool = False
     streamed: bool = False
@@ -41,20 +50,20 @@ class Share(NamedTuple):
 class Made(NamedTuple):
     """A launch but for the numbers of the view.
 
-    tables:  the kind of each axis, as of ``table_arrays``.
+    tables:  of each axis; () where rows are computed, or copied.
     layers:  depths that a block has side by side, each for as many of its threads.
     """
 
     kernel: str
     defines: Defines
     grid: tuple[int, int, int]
-    threads: int = BLOCK
+    threads: int
     share: Share = Share()
-    tables: tuple[int, ...] = (PLAIN, PLAIN, PLAIN)
+    tables: tuple[Kind, ...] = ()
     layers: int = 1
 
 
-def basic_defines(axes: int, dtype: str, arithmetic: str, index: str, computed: int) -> Defines:
+def basic_defines(axes: int, dtype: str, arithmetic: str, index: str = "int", computed: int = 0) -> Defines:
     """Those that every instance has."""
     return (
         ("CS_AXES", str(axes)),

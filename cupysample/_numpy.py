@@ -69,7 +69,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     """Tiles without steps, for the sums of ``_exact``."""
     program = Program(plan, source, out, orders(len(out.shape))[0])
-    built = {d: axis.width + 1 for d, axis in program.axes.items() if not axis.tabulated}
+    built = {d: axis.width + 1 for d, axis in program.axes.items() if not axis.is_kept}
     program.cut(
         outputs_of(TILE_ELEMENTS, plan.sizes),
         lambda _: (),

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cupysample import _coordinates
-from cupysample._taps import Axis, weight_dtype
+from cupysample._taps import METHODS, Axis, weight_dtype
 
 
 class Mode(NamedTuple):
@@ -51,8 +51,8 @@ class Dtype(NamedTuple):
     """A row of the table of dtypes: how the non-nearest modes accumulate it.
 
     arithmetic:  "float" (products may be fused), "integer" (every product and sum rounded by itself, the result rounded
-                 half to even and saturated), "fixed" (uint8: fixed point, rounded after every axis; area: exact mean).
-    accumulate:  dtype of products and sums.
+                 half to even and saturated), "fixed" (uint8: fixed point, rounded after every axis), "mean" (its area), "copy".
+    accumulate:  what ``Axis.dtype`` becomes: the dtype of weights and sums, or "fixed" or "mean", whose sums are integers.
     """
 
     arithmetic: str
@@ -76,6 +76,10 @@ DTYPES: dict[str, Dtype] = {
     "uint64": Dtype("integer", "float64"),
     "bool": Dtype("copy", "bool"),
 }
+
+
+REALS = {"complex64": "float32", "complex128": "float64"}
+"""What the two parts of a complex number are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ def method_of(mode: str, antialias: bool) -> str:
 def arithmetic_of(method: str, dtype: str) -> Dtype:
     """Of a method for arrays of a dtype."""
     row = DTYPES[dtype]
-    if method in ("nearest", "nearest-exact"):
+    if METHODS[method].copies:
         return Dtype("copy", "float32")  # torch's index arithmetic, whatever the dtype
     if method == "area" and row.arithmetic == "fixed":
         return Dtype("mean", "mean")
@@ -156,7 +160,7 @@ def _identities(method: str, arithmetic: str, same: list[bool]) -> list[bool]:
     torch disagrees with itself; these are the rules of its CUDA kernels (for lanczos and uint8, which it has on the CPU
     alone, the CPU's). Antialiased linear and cubic filter every axis; area needs no rule.
     """
-    if arithmetic == "fixed" or method == "lanczos-antialias" or (method.startswith("nearest") and len(same) == 2):
+    if arithmetic == "fixed" or method == "lanczos-antialias" or (METHODS[method].copies and len(same) == 2):
         return same
     if method in ("linear", "cubic") and all(same):
         return same

@@ -16,7 +16,7 @@ import numpy as np
 
 from cupysample import _exact, _steps, _threads
 from cupysample._arrays import Layout
-from cupysample._plan import Plan
+from cupysample._plan import REALS, Plan
 from cupysample._steps import Step, Tile
 from cupysample._tuning import EXACT_NUMBERS, OBJECT_BYTES, PART_ELEMENTS, SCRATCH_BYTES, SPARE_BYTES, SPARE_SHARE
 
@@ -84,8 +84,8 @@ class Program:
 
     def __init__(self, plan: Plan, source: Layout, out: Layout, order: Order) -> None:
         self.plan, self.order = plan, order
-        self.parts = source.dtype.startswith("complex") and plan.arithmetic != "copy"
-        self.dtype = {"complex64": "float32", "complex128": "float64"}[source.dtype] if self.parts else source.dtype
+        self.parts = source.dtype in REALS and plan.arithmetic != "copy"
+        self.dtype = REALS[source.dtype] if self.parts else source.dtype
         self.shape = ordered(out.shape, order)
         self.strides = ordered(source.strides, order), ordered(out.strides, order)
         self.axes = {order.index(d + 2): axis for d, axis in enumerate(plan.axes)}

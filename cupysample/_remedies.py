@@ -13,6 +13,8 @@ from pathlib import Path
 
 INSTALL = 'pip install "cupysample[cuda12]" (or [cuda13], whichever the driver is for)'
 
+HEADERS = f"kernels need NVRTC and the CUDA headers: {INSTALL}"
+
 WRITABLE = "set CUPY_CACHE_DIR to a writable directory with room"
 
 _CUPY_WHEEL = re.compile(r"cupy(-cuda.+|-rocm.+)?")
@@ -24,7 +26,7 @@ _KERNEL = (
         "nvidia-cuda-nvrtc), or set CUPY_COMPILE_WITH_PTX=1 to let the driver compile",
     ),
     ("_PTX", "the driver is older than NVRTC: update the driver, or install the CuPy wheel and NVRTC that it is for"),
-    ("(could not|cannot) open source file|CUDA headers|nvrtc", f"kernels need NVRTC and the CUDA headers: {INSTALL}"),
+    ("(could not|cannot) open source file|CUDA headers|nvrtc", HEADERS),
 )
 """Words in an error of compiling or loading a kernel, and the remedy; the first row that is found.
 

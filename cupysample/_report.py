@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cupysample
-from cupysample import _remedies
+from cupysample import _kernels, _remedies
 from cupysample._remedies import INSTALL, one_line
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _import_cupy() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what CuPy warns of at import is among the facts of the report
-            return importlib.import_module("cupy")
+            return _kernels.load_cupy()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # some extensions' own errors, and SystemExit, are no Exception
@@ -181,7 +181,7 @@ def _driver_remedy(cupy: Any) -> str:
 def _kernel_remedy(error: BaseException) -> str:
     if not _remedies.cache_is_writable():
         return f"the kernel cache is not writable: {_remedies.WRITABLE}"
-    return _remedies.of_kernel(error) or f"kernels need NVRTC and the CUDA headers: {INSTALL}"
+    return _remedies.of_kernel(error) or _remedies.HEADERS
 
 
 def _verdict() -> str:

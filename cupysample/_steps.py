@@ -21,7 +21,7 @@ SOURCE, OUT, SCRATCH = range(3)
 """Whose memory: the array that is read, the one that is written, the thread's own."""
 
 
-class View(NamedTuple):
+class Strided(NamedTuple):
     """An array as numbers; ``offset`` is from the first element of the tile, or of the scratch memory."""
 
     memory: int
@@ -101,7 +101,7 @@ class _Product:
 
     __slots__ = ("matrix", "matrix_first", "x", "y")
 
-    def __init__(self, matrix: NDArray[Any], x: View, y: View, matrix_first: bool) -> None:
+    def __init__(self, matrix: NDArray[Any], x: Strided, y: Strided, matrix_first: bool) -> None:
         self.matrix, self.x, self.y, self.matrix_first = matrix, x, y, matrix_first
 
     def __call__(self, tile: Tile) -> None:
@@ -112,7 +112,9 @@ class _Product:
             np.matmul(x, self.matrix, out=y)
 
 
-def products(runs: list[Run], choice: Choice, x: View, y: View, axis: int, pixel: int, row: int) -> Iterator[Step]:
+def products(
+    runs: list[Run], choice: Choice, x: Strided, y: Strided, axis: int, pixel: int, row: int
+) -> Iterator[Step]:
     """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
 
     The channels that are multiplied from the right are all that lies behind the axis, contiguous in both. Each product of
@@ -151,11 +153,11 @@ def _pieces(n: int, largest: int) -> list[tuple[int, int, int]]:
     return [each for each in found if each[2]]
 
 
-def _view(of: View, offset: int, axes: list[tuple[int, int]]) -> View:
-    return View(of.memory, offset, tuple(n for n, _ in axes), tuple(stride for _, stride in axes), of.dtype)
+def _view(of: Strided, offset: int, axes: list[tuple[int, int]]) -> Strided:
+    return Strided(of.memory, offset, tuple(n for n, _ in axes), tuple(stride for _, stride in axes), of.dtype)
 
 
-def _merged(x: View, y: View, axes: Sequence[int]) -> list[tuple[int, int, int]]:
+def _merged(x: Strided, y: Strided, axes: Sequence[int]) -> list[tuple[int, int, int]]:
     """(extent, stride of x, stride of y) of as few axes as describe these, of equal extent in both."""
     found: list[tuple[int, int, int]] = []
     for d in axes:
@@ -172,7 +174,7 @@ class _Sum:
 
     __slots__ = ("terms", "weight", "y")
 
-    def __init__(self, terms: list[View], y: View, weight: Any) -> None:
+    def __init__(self, terms: list[Strided], y: Strided, weight: Any) -> None:
         self.terms, self.y, self.weight = terms, y, weight
 
     def __call__(self, tile: Tile) -> None:
@@ -184,9 +186,9 @@ class _Sum:
             np.multiply(total, self.weight, out=y)
 
 
-def slices(factor: int, weight: Any, x: View, y: View, axis: int) -> Step:
+def slices(factor: int, weight: Any, x: Strided, y: Strided, axis: int) -> Step:
     """Add up the pixels ``factor i … factor i + factor - 1`` of an axis: its strided slices."""
-    spread = View(
+    spread = Strided(
         x.memory, x.offset, y.shape, (*x.strides[:axis], factor * x.strides[axis], *x.strides[axis + 1 :]), x.dtype
     )
     merged = _merged(spread, y, range(len(y.shape)))
@@ -203,7 +205,7 @@ class Finite:
 
     __slots__ = ("dots",)
 
-    def __init__(self, x: View) -> None:
+    def __init__(self, x: Strided) -> None:
         item = x.dtype.itemsize
         outer = [axis[:2] for axis in _merged(x, x, range(len(x.shape)))]
         n = outer.pop()[0] if outer and outer[-1][1] == item else 1
@@ -232,7 +234,7 @@ class Load:
     __slots__ = ("offset", "widen", "x", "y")
 
     def __init__(
-        self, x: View | None, y: View, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None, offset: int
+        self, x: Strided | None, y: Strided, widen: Callable[[NDArray[Any], NDArray[Any]], None] | None, offset: int
     ) -> None:
         self.x, self.y, self.widen, self.offset = x, y, widen, offset
 
@@ -252,7 +254,7 @@ class Store:
     __slots__ = ("narrow", "spare", "x")
 
     def __init__(
-        self, x: View, spare: View, narrow: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None
+        self, x: Strided, spare: Strided, narrow: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], None] | None
     ) -> None:
         self.x, self.spare, self.narrow = x, spare, narrow
 
@@ -275,7 +277,7 @@ class Round:
 
     __slots__ = ("bias", "bounds", "floor", "x")
 
-    def __init__(self, x: View, bias: NDArray[Any], bounds: tuple[int, int] | None, floor: bool) -> None:
+    def __init__(self, x: Strided, bias: NDArray[Any], bounds: tuple[int, int] | None, floor: bool) -> None:
         self.x, self.bias, self.bounds, self.floor = x, bias, bounds, floor
 
     def __call__(self, tile: Tile) -> None:
@@ -303,7 +305,7 @@ class Pick(NamedTuple):
 
     axis: int
     pixels: NDArray[np.int64] | int
-    y: View
+    y: Strided
 
 
 class Gather:
@@ -342,7 +344,7 @@ class Take:
 
     __slots__ = ("axis", "pixels", "x", "y")
 
-    def __init__(self, x: View | None, axis: int, pixels: NDArray[np.int64], y: View) -> None:
+    def __init__(self, x: Strided | None, axis: int, pixels: NDArray[np.int64], y: Strided) -> None:
         self.x, self.axis, self.pixels, self.y = x, axis, pixels, y
 
     def __call__(self, tile: Tile) -> None:

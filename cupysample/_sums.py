@@ -14,7 +14,7 @@ from cupysample._arrays import Layout
 from cupysample._blocks import Choice, Run, pixels_read, runs, window
 from cupysample._plan import Plan
 from cupysample._program import Program, Range, is_dense, outputs_of
-from cupysample._steps import OUT, SCRATCH, SOURCE, Step, View
+from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
 from cupysample._tuning import CACHE_LINE, TILE_BYTES
 from cupysample._ways import Pass, Slices, Way, bias_of, weights_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out_is_native: bool) -> Program | None:
     """Return the program of the cheapest way; None where there is none: an axis is too long for tables of its matrix."""
-    if not all(axis.tabulated for axis in plan.axes):
+    if not all(axis.is_kept for axis in plan.axes):
         return None
     native = source_is_native, out_is_native
     way = min(_ways.ways(plan, source, out, native), key=lambda way: way.ns, default=None)
@@ -103,8 +103,8 @@ def _products(
     blocks: Callable[..., list[Run]],
     axis: Axis,
     choice: Choice,
-    x: View,
-    y: View,
+    x: Strided,
+    y: Strided,
     position: int,
     pixel: int,
     rows: Range,
@@ -120,7 +120,7 @@ def _pixels(axis: Axis, start: int, stop: int, first: int) -> NDArray[np.int64]:
 
 def _views(
     program: Program, way: Way, picked: list[tuple[int, ...]], shapes: list[tuple[int, ...]]
-) -> tuple[list[View], list[View]]:
+) -> tuple[list[Strided], list[Strided]]:
     """What is picked, axis by axis; the window, and the result of each pass.
 
     They are in the arrays themselves or, taking turns, at two places in scratch; the last picked is the window, if it needs
@@ -141,15 +141,15 @@ def _views(
     even, odd = max(sizes[::2]), max(sizes[1::2])
     program.scratch = max(program.scratch, even + odd)
     views = [
-        View(places[n], 0, shape, program.strides[places[n]], dtype)
+        Strided(places[n], 0, shape, program.strides[places[n]], dtype)
         if n in places
-        else View(SCRATCH, n % 2 * even, shape, _steps.dense_strides(shape, dtype.itemsize), dtype)
+        else Strided(SCRATCH, n % 2 * even, shape, _steps.dense_strides(shape, dtype.itemsize), dtype)
         for n, (shape, dtype) in enumerate(stages)
     ]
     return views[: len(picked)], views[len(before) :]
 
 
-def _round(way: Way, biases: Callable[..., NDArray[Any]], each: Pass, rows: Range, y: View) -> Step:
+def _round(way: Way, biases: Callable[..., NDArray[Any]], each: Pass, rows: Range, y: Strided) -> Step:
     """Round the sums of a pass of fixed point, the outputs ``rows``; the last puts the offset back."""
     last, offset = each is way.passes[-1], way.work.offset
     low = 0 if last else -offset
@@ -160,7 +160,7 @@ def _round(way: Way, biases: Callable[..., NDArray[Any]], each: Pass, rows: Rang
     bias = biases(each.axis, rows, offset, low, behind if few else 1, y.dtype)
     if len(bias) > 1:
         shape = (y.size // (n * behind), *((n * behind,) if few else (n, behind)))
-        y = View(y.memory, y.offset, shape, _steps.dense_strides(shape, y.dtype.itemsize), y.dtype)
+        y = Strided(y.memory, y.offset, shape, _steps.dense_strides(shape, y.dtype.itemsize), y.dtype)
         bias = bias if few else bias[:, None]
     return _steps.Round(y, bias, bounds, floor=not last)
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cupysample._taps import Axis, Taps
-from cupysample._tuning import RATIOS, TABLE_BYTES, TABLE_ROWS
+from cupysample._tuning import TABLE_BYTES, TABLE_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PLAIN, PAIRS, BEGUN = 0, 1, 3
-"""Kinds of tables; see ``table_arrays``. The others are numbers of places, 2, 4 or 8: kernels/held_rows.cuh's ``Window``;
-negative, ``Neighbours``."""
-PAIRED, ALIKE = 16, 32
-"""Of a kind of ``Neighbours``: weights of fixed point are pairs; and times the number of a ratio, where they are too."""
-HELD = 16
-"""Of ``BEGUN``, times the rows of out whose sums are held."""
+
+class Kind(NamedTuple):
+    """How a kernel has the table of an axis.
+
+    form:    row of ``FORMS``.
+    places:  taps of an entry of "window" and "neighbours"; of "begun", rows of out whose sums are held.
+    ratio:   of "neighbours", where windows lie alike: (pixels of a row, of its source); else (0, 1).
+    paired:  of "neighbours": weights of fixed point have 16 bits, so that an instruction multiplies two.
+    """
+
+    form: str
+    places: int = 0
+    ratio: tuple[int, int] = (0, 1)
+    paired: bool = False
+
+
+PLAIN, PAIRS = Kind("plain"), Kind("pairs")
 
 
 def has_table(axis: Axis) -> bool:
@@ -58,47 +68,66 @@ def _step(taps: Taps) -> int:
     return 4 if taps.weight is not None and taps.weight.dtype == np.int32 else 2
 
 
-def table_arrays(axis: Axis, kind: int) -> tuple[NDArray[Any], ...]:
-    """Return an axis' table as the kernels read it.
-
-    kind:  PLAIN for left, count and weight, where weight k of neighbouring rows are neighbours; PAIRS for the same with
-           kernels/window.cuh's ``Pairs``; BEGUN, with ``HELD``, for those of H in kernels/band_bytes.cu and band_walk.cu; else
-           for one array of kernels/held_rows.cuh's ``Window`` of so many places, or of its ``Neighbours``, negative, with
-           ``PAIRED`` and ``ALIKE``.
-    """
-    taps: Taps = axis.taps()
+def table_arrays(axis: Axis, kind: Kind) -> tuple[NDArray[Any], ...]:
+    """Return an axis' table as a kernel reads it."""
+    taps = axis.taps()
     weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
     assert weight is not None
-    if kind > 0 and kind % HELD == BEGUN:
-        return _begun_table(taps, weight, kind // HELD)
-    if kind == PAIRS:
-        weight = _pairs(taps.left, taps.count, weight)
-    if kind in (PLAIN, PAIRS):
-        return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
-    number, paired, places = abs(kind) // ALIKE, abs(kind) & PAIRED, abs(kind) % PAIRED
-    if weight.dtype == np.int32 and (kind > 0 or number or paired):  # pairs of fixed point
-        weight = _short(weight)
-    table = np.zeros(axis.n_out, _window_dtype(places, weight.dtype))
-    # The place of tap 0: so that the last place is taken, or the first, unless places would end behind the row.
-    first = places - taps.count if kind > 0 else np.maximum(taps.left + places - max(axis.n_in, places), 0)
-    if number:
-        first = taps.left - alike(axis.n_out, places, RATIOS[number - 1])
-    hangs = first + taps.count > places
+    return FORMS[kind.form](axis, taps, weight, kind)
+
+
+def _plain(_axis: Axis, taps: Taps, weight: NDArray[Any], _: Kind) -> tuple[NDArray[Any], ...]:
+    """left, count and weight[tap][row]."""
+    return taps.left.astype(np.int32), taps.count.astype(np.int32), np.ascontiguousarray(np.swapaxes(weight, 0, 1))
+
+
+def _pairs(axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
+    """The same with kernels/window.cuh's ``FourWeights`` for weights."""
+    return _plain(axis, taps, _words(taps.left, taps.count, weight), kind)
+
+
+def _window(_axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
+    """kernels/held_rows.cuh's ``Window``: the last place is taken."""
+    weight = _short(weight) if weight.dtype == np.int32 else weight
+    _, placed = _placed(taps, weight, kind.places - taps.count, kind.places)
+    return (_entries(taps.left, taps.count, placed),)
+
+
+def _neighbours(axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
+    """kernels/held_rows.cuh's ``Neighbours``: the first place is taken, unless places would end behind the row."""
+    weight = _short(weight) if weight.dtype == np.int32 and kind.paired else weight
+    first = np.maximum(taps.left + kind.places - max(axis.n_in, kind.places), 0)  # the place of tap 0
+    if kind.ratio[0]:
+        first = taps.left - alike(axis.n_out, kind.places, kind.ratio)
+    inside, placed = _placed(taps, weight, first, kind.places)
+    hangs = first + taps.count > kind.places
+    bits = inside @ (1 << np.arange(kind.places)) + (hangs << kind.places)
+    return (_entries(taps.left - first, bits, placed),)
+
+
+def _placed(
+    taps: Taps, weight: NDArray[Any], first: NDArray[np.int64], places: int
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Which of so many places are taken if tap 0 has place ``first``, and the weights in them."""
     k = np.arange(places) - first[:, None]
     inside = (k >= 0) & (k < taps.count[:, None])
-    table["left"] = taps.left - (0 if kind > 0 else first)
-    table["count"] = taps.count if kind > 0 else inside @ (1 << np.arange(places)) + (hangs << places)
-    table["weight"] = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
-    return (table,)
+    return inside, np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0).astype(weight.dtype)
 
 
-def _begun_table(taps: Taps, weight: NDArray[Any], held: int) -> tuple[NDArray[Any], ...]:
+def _entries(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[Any]:
+    """An array of ``struct Window`` or ``Neighbours``: a multiple of 16 bytes each."""
+    table = np.zeros(len(left), _entry_dtype(weight.shape[1], weight.dtype))
+    table["left"], table["count"], table["weight"] = left, count, weight
+    return table
+
+
+def _begun_rows(_axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
     """By steps of some source rows: the first row of out that ends; those in which each begins and behind which it ends; weights.
 
     Of fixed point [steps][held][step], from the first row that has not ended; of floats [steps][step][held], of row i in place
     i % held, 16 bytes or a multiple of it, NaN outside of a window. A first step that lacks one has the other in its place.
     """
-    step, (_, phase) = _step(taps), _fewest_begun(taps)
+    held, step, (_, phase) = kind.places, _step(taps), _fewest_begun(taps)
     begin, end, first = _begun(taps, phase)
     rows = first[:-1, None] + np.arange(held)
     known = np.minimum(rows, len(begin) - 1)
@@ -118,7 +147,7 @@ def _begun_table(taps: Taps, weight: NDArray[Any], held: int) -> tuple[NDArray[A
     return first.astype(np.int32), steps, of
 
 
-def _pairs(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
+def _words(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
     """(rows, words, 4): the weights of four pixels, the first of which is ``left`` rounded down to a multiple of 4."""
     words = int((left % 4 + count).max() + 3) // 4
     k = np.arange(4 * words) - left[:, None] % 4
@@ -133,8 +162,8 @@ def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
     return weight.astype(np.int16)
 
 
-def _window_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
-    """``struct Window`` of kernels/held_rows.cuh: a multiple of 16 bytes."""
+def _entry_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
+    """``struct Window`` and ``Neighbours`` of kernels/held_rows.cuh: a multiple of 16 bytes."""
     size = 8 + places * weight.itemsize
     return np.dtype(
         {
@@ -151,3 +180,8 @@ def alike(n_out: int, taps: int, ratio: tuple[int, int]) -> NDArray[np.int64]:
     grows, shrinks = ratio
     ahead, behind = (grows // 2 if taps > 1 else 0), (taps - shrinks if shrinks > 1 else taps) // 2
     return (np.arange(n_out) * shrinks + ahead) // grows - behind
+
+
+FORMS = {"plain": _plain, "pairs": _pairs, "window": _window, "neighbours": _neighbours, "begun": _begun_rows}
+"""By the kernels: resample.cu, band.cu, band_walk.cu; W of band_integer.cu and band_bytes.cu; H and D, and W, of few_taps.cu;
+H of band_bytes.cu and band_walk.cu."""

@@ -102,8 +102,8 @@ class Axis:
 
     @property
     def index_dtype(self) -> np.dtype[Any]:
-        """The dtype of the coordinates: that of the weights, or torch's float32 of the nearest modes, if long enough."""
-        dtype = np.dtype(np.float32) if self.method.startswith("nearest") else weight_dtype(self.dtype)
+        """The dtype of the coordinates: that of the weights, or float32 of copies, as torch's; float64 where an axis is too long."""
+        dtype = np.dtype(np.float32) if METHODS[self.method].copies else weight_dtype(self.dtype)
         return _coordinates.index_dtype(self.n_in, self.n_out, dtype)
 
     @property
@@ -117,14 +117,14 @@ class Axis:
         return min(self.n_in, math.ceil((self.T.width + 1) / self.step) + 2)
 
     @property
-    def tabulated(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether all rows are built at once, and kept."""
         return self.n_out * self.width <= KEPT_WEIGHTS
 
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
         stop = self.n_out if stop is None else stop
-        return _all_taps(self)[start:stop] if self.tabulated else _part(self, start, stop)
+        return _all_taps(self)[start:stop] if self.is_kept else _part(self, start, stop)
 
     def window(self, start: int, stop: int) -> tuple[int, int]:
         """First pixel that rows ``start … stop - 1`` read, and the end; one pixel to look at where they read none.
@@ -152,7 +152,7 @@ def _all_taps(axis: Axis) -> Taps:
 
 
 def _part(axis: Axis, start: int, stop: int) -> Taps:
-    """Rows of an axis that is not tabulated; the last used are kept, for the tiles that need the same ones."""
+    """Rows of an axis that is not kept; the last used are kept, for the tiles that need the same ones."""
     key = axis, start, stop
     found = _parts.pop(key, None)
     return keep(_parts, key, found[0] if found else _build(axis, start, stop), PARTS, PARTS_BYTES)
@@ -236,7 +236,10 @@ def _total(weights: Iterable[Reals]) -> Reals:
 
 @lru_cache(maxsize=16)
 def _totals(axis: Axis, chunk: tuple[int, int]) -> Reals:
-    """Of the rows of a chunk, some columns at a time; kept, for of rows that are long the columns are asked for so too."""
+    """The sum of the weights of each row of a chunk, added up some columns at a time.
+
+    Kept, for tiles along a long row ask for the sums of the same rows.
+    """
     index = np.arange(*chunk, dtype=np.int64)
     left, count = METHODS[axis.method].window(axis, index)
     columns = range(0, int(count.max()), CHUNK_COLUMNS)
@@ -283,10 +286,10 @@ def _first_output(axis: Axis, reached: Callable[[NDArray[np.int64], NDArray[np.i
 def _read(
     forward: Axis, index: NDArray[np.int64], left: NDArray[np.int64], count: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """How many pixels the rows really read: linear outputs that lie on a pixel do not read the next.
+    """How many pixels the rows really read: linear outputs that lie on a pixel give the next the weight 0.
 
-    The first output of an upscaling does, for its coordinate is clamped to 0. Of the transpose its zero would make a
-    row of 5 taps where 4 do. (Without the zeros of other methods windows would go back and forth.)
+    The first output of an upscaling is one, its coordinate clamped to 0: kept, its zero would make a row of the transpose 5
+    taps long where 4 do. Zeros of other methods stay: without them windows would go back and forth.
     """
     if forward.method != "linear":
         return count
@@ -409,17 +412,19 @@ class Method(NamedTuple):
     window:  left and count of outputs (n).
     weight:  what pixels (n, k) count in the rows of these outputs, wherever they lie in the windows.
     width:   a bound on the count.
-    normalised: whether these are divided by their sum over the window.
+    normalised: whether these are divided by their sum over the window: the antialiased methods.
+    copies:     whether every output is one pixel.
     """
 
     window: Callable[[Axis, NDArray[np.int64]], Windows]
     weight: Callable[[Axis, NDArray[np.int64], NDArray[np.int64]], Reals]
     width: Callable[[Axis], int]
     normalised: bool = False
+    copies: bool = False
 
 
 def _nearest(offset: float) -> Method:
-    return Method(lambda axis, index: nearest_window(axis, index, offset), nearest, lambda axis: 1)
+    return Method(lambda axis, index: nearest_window(axis, index, offset), nearest, lambda axis: 1, copies=True)
 
 
 def _interpolating(filter: Filter, *, clamped: bool) -> Method:

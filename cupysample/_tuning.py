@@ -195,7 +195,7 @@ Counted, bytes an element: float64 and int64 28 to 32 where arrays grow, 6 to 19
 """
 
 BLOCK = 256
-"""Threads of a block of the general kernels: predicted (no shared memory, full occupancy up to 255 registers / 4)."""
+"""Threads of a block of the general kernels. Not measured; without shared memory registers alone limit how many are resident."""
 
 MAX_BLOCKS = 1 << 16
 """Blocks of a grid in x; the rest is grid-stride."""
@@ -347,6 +347,9 @@ Measured, H100, 2026-11-27, microseconds where 128 threads fill what 256 would n
 few_taps.cu 774, 527; of features float32 521, 477.
 """
 
+OVERFILLED = 1.5
+"""kernels/band.cu and its kin: columns of a row, at most, over those of a block that gets it, before larger blocks do. Not measured."""
+
 BAND_COLUMNS = 8
 """kernels/band.cu: columns of a thread of a large block, a quarter as many of doubles: 32 sums in registers, 36 KiB of a block's.
 
@@ -447,11 +450,15 @@ whole factors need, and the sums of two rows for four at once: 104.
 BAND_CHANNELS = 64
 """kernels/band.cu: channels of a tile, at most: 128 bytes of float16."""
 
-FILLING_BLOCKS = 132 * 8
+FILLING_BLOCKS = MULTIPROCESSORS * 8
 """Blocks that fill a large GPU (H100)."""
 
-RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BYTES = 132 * 2048, 132 * 768, (132 * 768, 132 * 640)
-RESIDENT_WALKS = {**dict.fromkeys((2, 3, 4, 5), 132 * 640), **dict.fromkeys((6, 7), 132 * 512)}
+RESIDENT_THREADS, RESIDENT_BANDS, RESIDENT_BAND_BYTES = (
+    MULTIPROCESSORS * 2048,
+    MULTIPROCESSORS * 768,
+    (MULTIPROCESSORS * 768, MULTIPROCESSORS * 640),
+)
+RESIDENT_WALKS = {**dict.fromkeys((2, 3, 4, 5), MULTIPROCESSORS * 640), **dict.fromkeys((6, 7), MULTIPROCESSORS * 512)}
 """Threads that a large GPU (H100) holds at a time, at most, of kernels/band.cu, and of kernels/band_bytes.cu, by the elements of a
 thread: 79 and 96 registers where bytes lie in order; and of kernels/band_walk.cu, by the rows whose sums it holds."""
 
@@ -466,6 +473,12 @@ TABLES_BYTES = 1 << 26
 
 LAUNCHES = 1024
 """Prepared launches kept: some 2 KiB each."""
+
+TABLES, LOOK = 4 * LAUNCHES, 8
+"""Tables kept, more than so many launches have; and of either bound the part that comes between two looks for what to forget.
+
+Microseconds of a new call, the driver's left out, after 2000, 4000 and 8000 calls with factors of their own: looking at all tables
+in every one, their number not bounded, 2.1, 8.1 and 45 ms; since then 1.2 (2026-11-29)."""
 
 CALLS = 4096
 """Checked calls kept: some 1 KiB each; beyond that all are forgotten and made anew."""

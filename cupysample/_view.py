@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from cupysample._arrays import Layout
-from cupysample._plan import Plan
+from cupysample._arrays import ALIGNMENT, Layout
+from cupysample._plan import REALS, Plan
 from cupysample._tuning import BLOCK, MAX_BLOCKS
 
-REALS = {"complex64": "float32", "complex128": "float64"}
-VECTOR_BYTES = 16
-"""The widest load or store of a thread."""
+VECTOR_BYTES = ALIGNMENT
+"""The widest load or store of a thread: a launch knows no more of an address than how it lies among so many bytes."""
 
 
 class Dim(NamedTuple):
@@ -67,6 +66,12 @@ def view_of(plan: Plan, source: Layout, out: Layout) -> View:
     outer, inner = _fold([*dims[:2], Dim(parts, 1, 1)], min(steps, default=2**63))
     small = _fits_int32(source.shape, source_strides, parts) and _fits_int32(out.shape, out_strides, parts)
     return View(dtype, itemsize, outer, tuple(dims[2:]), inner, small, _alignment(source), _alignment(out))
+
+
+def source_steps(plan: Plan, view: View) -> list[int]:
+    """Strides, in elements, of the source's axes of more than one pixel, the last axis last; `inner` apart."""
+    extents = [*(dim.extent for dim in view.outer), *(axis.n_in for axis in plan.axes)]
+    return [dim.source_stride for dim, n in zip((*view.outer, *view.axes), extents, strict=True) if n > 1]
 
 
 def _in_elements(layout: Layout, itemsize: int, name: str) -> tuple[int, ...]:

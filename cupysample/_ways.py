@@ -125,8 +125,7 @@ def _work(plan: Plan, dtype: str) -> Work:
     middle, 128, is subtracted from the pixels: exact up to 2**24.
     """
     if plan.arithmetic == "float":
-        real = "float64" if dtype == "complex128" else "float32" if "complex" in dtype else DTYPES[dtype].accumulate
-        return Work(np.dtype(real))
+        return Work(np.dtype(DTYPES[dtype].accumulate))
     axes = [axis for axis in plan.axes if not axis.identity]
     for offset in (0, 128):
         if all(_largest(axis, offset) < 1 << 24 for axis in axes):

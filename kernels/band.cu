@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     __shared__ Shared shared;
     __shared__ Rows<Weight> weights[CHUNK];
     __shared__ Rows<Sum> carried[CS_CHANNELS];  // from part to part, each by the thread that has the element of the one pixel
-    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
+    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = axis_of_rows(g), &axis_d = g.axis[0];
     const Walk walk(g);
     const Index width = Index(g.channels), splits = Index(g.splits), lanes = CS_THREADS / g.splits, whole = lanes * V;
     const Index split = Index(threadIdx.x) * splits / CS_THREADS, lane = Index(threadIdx.x) - split * lanes;
@@ -175,23 +175,17 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
                         const Index p = e / g.channels, channel = e - p * width;
                         if (channel >= tile.channels) continue;
                         const Row row(axis, tile.i + p);
-                        // The column that tap 0 reads, and the taps whose columns are in the part.
-                        Index at = tile.begin + (row.left - tile.pixel) * width + channel - part;
-                        Index k = 0, past = row.count;
-                        if (tile.extent > whole) {
-                            k = at < 0 ? (width - 1 - at) / g.channels : 0;
-                            past = at_most(past, at < whole ? (whole - 1 - at) / g.channels + 1 : 0);
-                            at += k * width;
-                        }
+                        Part tap(tile.begin + (row.left - tile.pixel) * width + channel - part, row.count, g.channels, whole,
+                                 tile.extent <= whole);
                         Rows<Sum> sums = {};
                         if (part > 0) sums = carried[e];
-                        const Weight* w = row.weights + k * row.rows;
+                        const Weight* w = row.weights + tap.k * row.rows;
 #pragma unroll 4
-                        for (; k < past; ++k, w += row.rows, at += width) {
+                        for (; tap.k < tap.past; ++tap.k, w += row.rows, tap.at += width) {
                             const Weight weight = *w;
-                            const Rows<Sum> tap = window[place<LINE>(at)];
+                            const Rows<Sum> column = window[place<LINE>(tap.at)];
 #pragma unroll
-                            for (int a = 0; a < ROWS; ++a) sums.of[a] = accumulate(weight, tap.of[a], sums.of[a]);
+                            for (int a = 0; a < ROWS; ++a) sums.of[a] = accumulate(weight, column.of[a], sums.of[a]);
                         }
                         if (part + whole < tile.extent) {
                             carried[e] = sums;

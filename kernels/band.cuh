@@ -15,6 +15,19 @@ constexpr int CHUNK = 64;  // source rows whose weights are in shared memory
 
 __device__ inline Index at_most(Index a, Index b) { return a < b ? a : b; }
 
+// Tap k of a row of W and the column `at` that it reads, of a window of which only `columns` from column 0 on are there; the taps up
+// to `past` that read these. A pixel has `width` columns, the Divisor too.
+struct Part {
+    Index at, k, past;
+
+    __device__ Part(Index at, Index count, const Divisor& width, Index columns, bool whole) : at(at), k(0), past(count) {
+        if (whole) return;
+        k = at < 0 ? (Index(width) - 1 - at) / width : 0;
+        past = at_most(past, at < columns ? (columns - 1 - at) / width + 1 : 0);
+        this->at += k * Index(width);
+    }
+};
+
 // Where a column lies in shared memory: one place behind each `Line` stays empty, so that columns a power of two apart lie in
 // different banks.
 template <int Line>
@@ -65,13 +78,6 @@ struct Walk {
     Run depths;      // by LAYERS
     unsigned total;  // tiles
 
-    __device__ static Batch rows_of(const Geometry& g) {
-        const Axis& axis = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0];
-        const Batch along = {axis.n_out, axis.source_stride, axis.out_stride};
-        return CS_AXES > 1 ? along : g.outer[1];
-    }
-    __device__ static Batch planes_of(const Geometry& g) { return CS_AXES > 1 ? g.outer[1] : ONE; }
-
     __device__ explicit Walk(const Geometry& g)
         : rows(rows_of(g)),
           planes(planes_of(g)),
@@ -87,7 +93,7 @@ struct Walk {
         Index first, rows, begin, end;
     };
     __device__ Group group(const Geometry& g, Index first) const {
-        const Axis& axis = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0];
+        const Axis& axis = axis_of_rows(g);
         const Index many = at_most(past - first, Index(g.rows));
         const Index last = first + many - 1;
         if (CS_AXES == 1) return {first, many, first, first + many};

@@ -5,7 +5,7 @@
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it
 // TABLES    of W as band_integer.cu. Of H by words of four source rows: left[words + 1], the first row of out that ends in the
 //           word or behind it; count[2][n_out], the words in which a row of out begins and behind which it ends; weight
-//           Pairs[words][CS_ROWS], the weights of the four pixels for that row and those behind it, 0 outside of their windows
+//           FourWeights[words][CS_ROWS], the weights of the four pixels for that row and those behind it, 0 outside of their windows
 // THREADS   a block has a tile of a row of out, as in band_integer.cu, and walks down a run of rows. For a word of source rows
 //           1 these go to shared memory; the next four are on their way
 //           2 a thread filters its elements along W: four bytes each, one for each row
@@ -31,11 +31,11 @@ constexpr int P = CS_ELEMENTS;
 
 // Weights of a word of source rows for those of out.
 struct alignas(16) Begun {
-    Pairs of[ROWS];
+    FourWeights of[ROWS];
 };
 
 // Each element's four bytes, one for each row of the window.
-__device__ inline void filter(const Output (&outputs)[P], const Axis& axis, const Window& window, unsigned (&bytes)[P]) {
+__device__ inline void filter(const Output (&outputs)[P], const Axis& axis, const SourceRows& window, unsigned (&bytes)[P]) {
     Sum sums[P][AT_ONCE];
     const unsigned* from[P];
     Index words = 0;
@@ -50,7 +50,7 @@ __device__ inline void filter(const Output (&outputs)[P], const Axis& axis, cons
     for (Index k = 0; k < words; ++k)  // what lies behind an element's window weighs 0
 #pragma unroll
         for (int p = 0; p < P; ++p) {
-            const Pairs w = outputs[p].pairs(axis, k);
+            const FourWeights w = outputs[p].four_weights(axis, k);
 #pragma unroll
             for (int j = 0; j < AT_ONCE; ++j) sums[p][j] = add_four(w, from[p][j * ROW_WORDS], sums[p][j]);
             ++from[p];
@@ -60,7 +60,7 @@ __device__ inline void filter(const Output (&outputs)[P], const Axis& axis, cons
 }
 
 template <typename Read>
-__device__ inline void resample(const Element* __restrict__ source, Element* __restrict__ out, const Geometry& g, Window& window) {
+__device__ inline void resample(const Element* __restrict__ source, Element* __restrict__ out, const Geometry& g, SourceRows& window) {
     const Axis &axis = g.axis[1], &axis_h = g.axis[0];
     const Walk walk(g);
     const Index stride = Index(walk.rows.source_stride);
@@ -129,7 +129,7 @@ constexpr int RESIDENT = CS_PACKED == Places::IN_ORDER ? 640 : CS_PACKED ? 512 :
 
 extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
-    __shared__ Window window;
+    __shared__ SourceRows window;
 #if CS_PACKED
     resample<Packed>(source, out, g, window);
 #else

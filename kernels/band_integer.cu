@@ -3,7 +3,7 @@
 //
 // MATHS     resample.cu's of integers, in its order: W, then H, then D
 // SHAPES    as resample.cu; a row is the last axis with `inner`, H the axis before it (in 1-D: outer[1]), D the first of three
-// TABLES    as resample.cu; along W of uint8 Pairs[words][n_out]: the weights of four pixels each, the first of which is left
+// TABLES    as resample.cu; along W of uint8 FourWeights[words][n_out]: the weights of four pixels each, the first of which is left
 //           rounded down to a multiple of 4
 // THREADS   a block has a tile of a row of out: `pixels` neighbours of `channels` elements of inner, CS_ELEMENTS a thread; and
 //           walks down groups of `rows`, whose source rows overlap. Four of these at a time
@@ -31,8 +31,8 @@ constexpr int P = CS_ELEMENTS;
 
 template <typename Read>
 __device__ inline void resample(const Element* __restrict__ source, Element* __restrict__ out, const Geometry& g,
-                                Window& window, Rows<Weight>* weights) {
-    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
+                                SourceRows& window, Rows<Weight>* weights) {
+    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = axis_of_rows(g), &axis_d = g.axis[0];
     const Walk walk(g);
 
     for (unsigned t = blockIdx.x; t < walk.total; t += gridDim.x) {
@@ -113,7 +113,7 @@ __device__ inline void resample(const Element* __restrict__ source, Element* __r
 
 extern "C" __global__ void __launch_bounds__(CS_THREADS, (CS_AXES > 2 ? 256 : 384) / CS_THREADS)
     CS_ENTRY(const Element* __restrict__ source, Element* __restrict__ out, const __grid_constant__ Geometry g) {
-    __shared__ Window window;
+    __shared__ SourceRows window;
     __shared__ Rows<Weight> weights[CHUNK];
 #if CS_PACKED
     resample<Packed>(source, out, g, window, weights);

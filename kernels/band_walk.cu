@@ -12,7 +12,7 @@
 //           1 a thread adds its columns, in every depth of the window, to the sums of CS_ROWS rows of out. They were copied
 //             ahead to slots of its own
 //           2 the sums of a row that ends go to shared memory
-//           3 once AT_ONCE rows have, or the run ends, a thread filters some elements of the tile along W, for these rows at once
+//           3 once ENDED_AT_ONCE rows have, or the run ends, a thread filters some elements of the tile along W, for these rows at once
 // TRAFFIC   reads |source| once, twice what two runs have in their windows, and in 3-D a plane for each block that needs it;
 //           writes |out|; the sums never leave the block
 // CONTRACT  band.cu's, packed; CS_AXES is 2 or 3; every row of H has taps, and none begins before the CS_ROWS-th before it has
@@ -44,13 +44,13 @@ constexpr int PAIR = 2, STAGES = 2;  // source rows that are added together, and
 // Rows of out that are filtered at once: an address and a weight serve all of them, but they take shared memory. And threads that a
 // multiprocessor holds at least. Architectures but 9.0 to 11.0 have too little shared memory for more.
 #if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
-constexpr int AT_ONCE = 4, RESIDENT = 512;
+constexpr int ENDED_AT_ONCE = 4, RESIDENT = 512;
 #else
-constexpr int AT_ONCE = sizeof(Element) == 2 ? 8 : 6, RESIDENT = ROWS > 5 ? 512 : 640;
+constexpr int ENDED_AT_ONCE = sizeof(Element) == 2 ? 8 : 6, RESIDENT = ROWS > 5 ? 512 : 640;
 #endif
 
 // The sums of a column for some rows that have ended, read at once.
-constexpr int TOGETHER = AT_ONCE % 4 ? 2 : 4;
+constexpr int TOGETHER = ENDED_AT_ONCE % 4 ? 2 : 4;
 struct alignas(TOGETHER * sizeof(Sum)) Ended {
     Sum of[TOGETHER];
 };
@@ -82,7 +82,7 @@ struct Cursor {
 
 struct Shared {
     Neighbours ahead[STAGES][PAIR][VECTORS][CS_THREADS];
-    Ended ended[AT_ONCE / TOGETHER][PLACES];
+    Ended ended[ENDED_AT_ONCE / TOGETHER][PLACES];
 };
 
 // Weights of a pair of source rows for those of out.
@@ -126,13 +126,13 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
         const Row row(axis, tile.i + p);
         Index at = tile.begin + (row.left - tile.pixel) * width + channel;  // the column that tap 0 reads
         const Weight* w = row.weights;
-        Sum sums[AT_ONCE] = {};
+        Sum sums[ENDED_AT_ONCE] = {};
 #pragma unroll 4
         for (Index k = 0; k < row.count; ++k, w += row.rows, at += width) {
             const Weight weight = *w;
             const Index tap = place<LINE>(at);
 #pragma unroll
-            for (int a = 0; a < AT_ONCE; a += TOGETHER) {
+            for (int a = 0; a < ENDED_AT_ONCE; a += TOGETHER) {
                 const Ended column = shared.ended[a / TOGETHER][tap];
 #pragma unroll
                 for (int b = 0; b < TOGETHER; ++b) sums[a + b] = accumulate(weight, column.of[b], sums[a + b]);
@@ -140,7 +140,7 @@ __device__ inline void filter(const Geometry& g, const Tile& tile, const Shared&
         }
         Element* here = moved(to, bytes(p * Index(axis.out_stride) + channel * Index(g.inner.out_stride)));
 #pragma unroll
-        for (int a = 0; a < AT_ONCE; ++a, here = moved(here, bytes(axis_h.out_stride)))
+        for (int a = 0; a < ENDED_AT_ONCE; ++a, here = moved(here, bytes(axis_h.out_stride)))
             if (a < rows) *here = narrow(sums[a]);
     }
 }
@@ -195,7 +195,7 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS * LAYERS, RESIDENT / (CS
                     put_away<0, ROWS>(sums, slot, column + held / TOGETHER * PLACES, held % TOGETHER);
                     slot = slot + 1 < ROWS ? slot + 1 : 0;
                     if (first < walk.begin || first >= walk.past) continue;  // another run's
-                    if (++held < AT_ONCE && first + 1 < walk.past) continue;
+                    if (++held < ENDED_AT_ONCE && first + 1 < walk.past) continue;
                     __syncthreads();
                     if (exists) filter(g, tile, shared, held, to);
                     to = moved(to, bytes(held * walk.rows.out_stride));

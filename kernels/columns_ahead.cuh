@@ -52,15 +52,15 @@ struct Ahead {
 // Add a row to the sums of ROWS rows.
 template <typename Read>
 __device__ inline void add(const Read& x, const Rows<Weight>& w, Sum (&sums)[ROWS][V]) {
-    constexpr int AT_ONCE = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
+    constexpr int PREDICATED = V < 4 ? V : 4;  // sums that are skipped by predicates: of more the branch would be taken
     Sum wide[V];
 #pragma unroll
     for (int c = 0; c < V; ++c) wide[c] = widen(x[c]);
 #pragma unroll
-    for (int b = 0; b < V; b += AT_ONCE)
+    for (int b = 0; b < V; b += PREDICATED)
 #pragma unroll
         for (int a = 0; a < ROWS; ++a)
             if (inside(w.of[a]))
 #pragma unroll
-                for (int c = b; c < b + AT_ONCE; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
+                for (int c = b; c < b + PREDICATED; ++c) sums[a][c] = accumulate(w.of[a], wide[c], sums[a][c]);
 }

@@ -2,9 +2,6 @@
 // rounding by rounding: of the antialiased methods (CS_ANTIALIAS 1), or of the others.
 #pragma once
 
-// The order of cupysample/_taps.py's METHODS.
-enum Method { NEAREST, NEAREST_EXACT, AREA, LINEAR, CUBIC, LINEAR_ANTIALIAS, CUBIC_ANTIALIAS, LANCZOS_ANTIALIAS };
-
 template <typename T>
 __device__ T triangle(T x) {
     const T y = plus(T(1), -fabs(x));
@@ -24,7 +21,7 @@ __device__ T keys_cubic(T x, T a) {
 __device__ inline int quantised(double w, int bits) { return int(w * double(1 << bits) + (w < 0.0 ? -0.5 : 0.5)); }
 
 // A window, and what its weights are stored as. n_in and n_out are those of the forward matrix, whose row this is.
-struct Window {
+struct ComputedWindow {
     Index left, count;
     const Axis* axis;
     long long n_in, n_out;
@@ -70,21 +67,21 @@ __device__ __attribute__((noinline)) double lanczos(double x) {
     return times(sine(x) / times(pi, x), sine(far) / times(pi, far));
 }
 
-struct Computed : Window {
+struct Computed : ComputedWindow {
     double center, inverse, total;  // what a weight is computed from
 
-    __device__ Computed(const Axis& a, long long i, long long columns, long long rows) : Window{0, 0, &a, columns, rows} {
+    __device__ Computed(const Axis& a, long long i, long long columns, long long rows) : ComputedWindow{0, 0, &a, columns, rows} {
         if (a.method == NEAREST) {  // an axis of unchanged size beside others
             left = i;
             count = 1;
         } else {
-            a.wide ? antialias<double>(i) : antialias<Real>(i);
+            a.in_double ? antialias<double>(i) : antialias<Real>(i);
         }
     }
 
     __device__ Weight weight(Index k) const {
         if (axis->method == NEAREST) return stored(1.0);
-        return axis->wide ? stored(stretched<double>(k) / total) : stored(stretched<Real>(k) / Real(total));
+        return axis->in_double ? stored(stretched<double>(k) / total) : stored(stretched<Real>(k) / Real(total));
     }
 
     template <typename T>
@@ -116,10 +113,10 @@ struct Computed : Window {
 
 #else
 
-struct Computed : Window {
+struct Computed : ComputedWindow {
     Weight w0, w1, w2, w3;  // of linear and cubic, borders folded in
 
-    __device__ Computed(const Axis& a, long long i, long long columns, long long rows) : Window{0, 0, &a, columns, rows} {
+    __device__ Computed(const Axis& a, long long i, long long columns, long long rows) : ComputedWindow{0, 0, &a, columns, rows} {
         switch (a.method) {
             case NEAREST: point(i, 0.0f); break;
             case NEAREST_EXACT: point(i, 0.5f); break;
@@ -127,8 +124,8 @@ struct Computed : Window {
                 left = i * n_in / n_out;
                 count = ((i + 1) * n_in + n_out - 1) / n_out - left;
                 break;
-            case LINEAR: a.wide ? interpolate<double, 1>(i) : interpolate<Real, 1>(i); break;
-            default: a.wide ? interpolate<double, 2>(i) : interpolate<Real, 2>(i);
+            case LINEAR: a.in_double ? interpolate<double, 1>(i) : interpolate<Real, 1>(i); break;
+            default: a.in_double ? interpolate<double, 2>(i) : interpolate<Real, 2>(i);
         }
     }
 
@@ -136,14 +133,14 @@ struct Computed : Window {
         switch (axis->method) {
             case NEAREST:
             case NEAREST_EXACT: return stored(1.0);
-            case AREA: return axis->wide ? stored(1.0 / double(count)) : stored(Real(1) / Real(count));
+            case AREA: return axis->in_double ? stored(1.0 / double(count)) : stored(Real(1) / Real(count));
             default: return k == 0 ? w0 : k == 1 ? w1 : k == 2 ? w2 : w3;
         }
     }
 
     // Forward, only the identity comes here, for an unchanged axis beside others; nearest.cu does the rest.
     __device__ void point(long long i, float offset) {
-        left = axis->wide ? nearest_pixel<double>(i, axis->step, offset, n_in)
+        left = axis->in_double ? nearest_pixel<double>(i, axis->step, offset, n_in)
                           : nearest_pixel<float>(i, float(axis->step), offset, n_in);
         count = 1;
     }
@@ -216,7 +213,7 @@ struct Row : Computed {
 #else
 
 // The first row of the matrix that ends behind a pixel, or that begins behind it.
-__device__ __attribute__((noinline)) Index first_row(const Axis& axis, Index pixel, int ends) {
+__device__ __attribute__((noinline)) Index first_output_reading(const Axis& axis, Index pixel, int ends) {
     Index low = 0, high = axis.n_in;
     while (low < high) {
         const Index middle = low + (high - low) / 2;
@@ -236,7 +233,7 @@ struct Row {
     const Axis* axis;
     Index pixel;
 
-    __device__ Row(const Axis& a, Index j) : left(first_row(a, j, 1)), count(first_row(a, j, 0) - left), axis(&a), pixel(j) {}
+    __device__ Row(const Axis& a, Index j) : left(first_output_reading(a, j, 1)), count(first_output_reading(a, j, 0) - left), axis(&a), pixel(j) {}
 
     __device__ Weight weight(Index k) const {
         const Computed row = computed(*axis, left + k);

@@ -111,9 +111,8 @@ extern "C" __global__ void __launch_bounds__(CS_THREADS, RESIDENT / CS_THREADS)
 #if CS_SLOT
     __shared__ Unit slots[STAGES * OF_STAGE];
 #endif
-    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0], &axis_d = g.axis[0];
-    const Batch rows_h = {axis_h.n_out, axis_h.source_stride, axis_h.out_stride};
-    const Batch rows = CS_AXES > 1 ? rows_h : g.outer[1], planes = CS_AXES > 1 ? g.outer[1] : ONE;
+    const Axis &axis = g.axis[CS_AXES - 1], &axis_h = axis_of_rows(g), &axis_d = g.axis[0];
+    const Batch rows = rows_of(g), planes = planes_of(g);
     const int row_stride = int(rows.source_stride) * int(sizeof(Element));
     const Run height(Index(rows.extent), g.runs_h, gridDim.y, blockIdx.y);
     const Index depths_out = CS_AXES > 2 ? Index(axis_d.n_out) : 1;

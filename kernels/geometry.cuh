@@ -34,8 +34,11 @@ struct Batch {
 };
 constexpr Batch ONE = {{1, 0x80000001u, 0}, 0, 0};
 
-// A resampled axis. Either `left`, `count` and `weight` are tables on the device (weight[width][n_out]), or they are
-// null and the numbers below them say how to compute a row; see taps.cuh.
+// The order of cupysample/_taps.py's METHODS.
+enum Method { NEAREST, NEAREST_EXACT, AREA, LINEAR, CUBIC, LINEAR_ANTIALIAS, CUBIC_ANTIALIAS, LANCZOS_ANTIALIAS };
+
+// A resampled axis. `left`, `count` and `weight` are the arrays of cupysample/_tables.py, in the form that a kernel's TABLES
+// states; null where rows are computed, from the numbers below them: taps.cuh.
 struct Axis {
     const int* left;
     const int* count;
@@ -44,9 +47,9 @@ struct Axis {
     Divisor n_out;
     long long source_stride, out_stride;
     double step;        // source pixels per output pixel
-    int method;         // a Method
+    int method;         // of Method
     int align_corners;
-    int wide;           // coordinates in double whatever the dtype: the axis is too long for float
+    int in_double;           // coordinates are doubles: the weights are, or the axis is too long for float
     int bits;           // fractional bits of fixed-point weights
 };
 
@@ -65,6 +68,15 @@ struct Geometry {
         return total;
     }
 };
+
+// A row is the last axis with `inner`. H, the axis before it (in 1-D outer[1]); D is the first of three; a plane is what is left.
+__device__ inline const Axis& axis_of_rows(const Geometry& g) { return g.axis[CS_AXES > 1 ? CS_AXES - 2 : 0]; }
+__device__ inline Batch rows_of(const Geometry& g) {
+    const Axis& axis = axis_of_rows(g);
+    const Batch along = {axis.n_out, axis.source_stride, axis.out_stride};
+    return CS_AXES > 1 ? along : g.outer[1];
+}
+__device__ inline Batch planes_of(const Geometry& g) { return CS_AXES > 1 ? g.outer[1] : ONE; }
 
 // Grid-stride: any grid covers any number of outputs.
 __device__ inline Index first_output() { return Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x); }

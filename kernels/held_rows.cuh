@@ -56,7 +56,8 @@ struct Pairs {
 #endif
 
 // A row of the matrix of W in N neighbouring pixels, of which those with a bit in `inside` are its window; the others weigh 0.
-// Bit N: so is the pixel behind them, with weight 0: the second, where a coordinate was clamped to the first.
+// Bit N: the window has the pixel behind the N too, with weight 0. So it is in rows that grow, where a coordinate was clamped to the
+// first pixel: then the N end with that one.
 template <int N>
 struct alignas(16) Neighbours {
     int left, inside;

@@ -4,10 +4,10 @@
 // Not inlined: the other axes would wait for its doubles too. Nor is the offset handed over: these would then have it at hand, for
 // three instructions a row.
 __device__ __attribute__((noinline)) Index wide_pixel(const Axis& axis, Index i) {
-    return nearest_pixel<double>(i, axis.step, axis.method == 1 ? 0.5 : 0.0, Index(axis.n_in));
+    return nearest_pixel<double>(i, axis.step, axis.method == NEAREST_EXACT ? 0.5 : 0.0, Index(axis.n_in));
 }
 
 __device__ inline Index pixel(const Axis& axis, Index i) {
-    const float offset = axis.method == 1 ? 0.5f : 0.0f;
-    return axis.wide ? wide_pixel(axis, i) : nearest_pixel<float>(i, float(axis.step), offset, Index(axis.n_in));
+    const float offset = axis.method == NEAREST_EXACT ? 0.5f : 0.0f;
+    return axis.in_double ? wide_pixel(axis, i) : nearest_pixel<float>(i, float(axis.step), offset, Index(axis.n_in));
 }

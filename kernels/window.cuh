@@ -41,16 +41,16 @@ struct Found {
 // last ends 8 bytes before its share does. Behind a row each thread has a byte for columns that are not the tile's.
 constexpr int ROW_BYTES = COLUMNS + 10 * 64, ROW_WORDS = (ROW_BYTES + CS_THREADS) / 4;
 
-struct alignas(16) Window {
+struct alignas(16) SourceRows {
     unsigned words[AT_ONCE][ROW_WORDS];
     unsigned behind[COLUMNS / 4];  // read by an element whose window is shorter than its neighbour's
 };
 
 // The weights of four pixels.
-struct alignas(8) Pairs {
+struct alignas(8) FourWeights {
     int low, high;
 };
-__device__ inline Sum add_four(const Pairs& w, unsigned bytes, Sum sum) {
+__device__ inline Sum add_four(const FourWeights& w, unsigned bytes, Sum sum) {
     return add_pair<true>(w.high, bytes, add_pair<false>(w.low, bytes, sum));
 }
 
@@ -97,17 +97,17 @@ struct Places {
         }
     }
 
-    __device__ void write(const Geometry&, const Columns&, int j, const Apart& x, Window& window) const {
+    __device__ void write(const Geometry&, const Columns&, int j, const Apart& x, SourceRows& window) const {
         write_bytes(j, x, window);
     }
-    __device__ void write(const Geometry& g, const Columns& mine, int j, const Packed& x, Window& window) const {
+    __device__ void write(const Geometry& g, const Columns& mine, int j, const Packed& x, SourceRows& window) const {
         if (in_order(g))
             *(Neighbours*)(window.words[j] + mine.first / 4) = x.vector[0];
         else
             write_bytes(j, x, window);
     }
     template <typename Read>
-    __device__ void write_bytes(int j, const Read& x, Window& window) const {
+    __device__ void write_bytes(int j, const Read& x, SourceRows& window) const {
 #pragma unroll
         for (int c = 0; c < V; ++c) ((Element*)window.words[j])[pairs[c / 2] >> (c % 2 ? 16 : 0) & 0xffff] = x[c];
     }
@@ -123,14 +123,14 @@ struct Output : Found {
         count = ((left & 3) + axis.count[i] + 3) / 4;
     }
 
-    __device__ Pairs pairs(const Axis& axis, Index k) const { return ((const Pairs*)axis.weight)[i + k * Index(axis.n_out)]; }
+    __device__ FourWeights four_weights(const Axis& axis, Index k) const { return ((const FourWeights*)axis.weight)[i + k * Index(axis.n_out)]; }
 
-    __device__ void filter(const Axis& axis, const Divisor&, Index, bool, const Window& window, Sum (&sums)[AT_ONCE]) const {
+    __device__ void filter(const Axis& axis, const Divisor&, Index, bool, const SourceRows& window, Sum (&sums)[AT_ONCE]) const {
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) sums[j] = 0;
 #pragma unroll 2
         for (Index k = 0; k < count; ++k) {
-            const Pairs w = pairs(axis, k);
+            const FourWeights w = four_weights(axis, k);
 #pragma unroll
             for (int j = 0; j < AT_ONCE; ++j) sums[j] = add_four(w, window.words[j][at + k], sums[j]);
         }
@@ -146,7 +146,7 @@ struct alignas(AT_ONCE * sizeof(Element)) Column {
 
 constexpr int LINE = 128 / sizeof(Column);
 
-struct Window {
+struct SourceRows {
     Column columns[COLUMNS + COLUMNS / LINE];
 };
 
@@ -154,7 +154,7 @@ struct Places {
     __device__ void set(const Geometry&, const Tile&, const Columns&) {}
 
     template <typename Read>
-    __device__ void write(const Geometry& g, const Columns& mine, int j, const Read& x, Window& window) const {
+    __device__ void write(const Geometry& g, const Columns& mine, int j, const Read& x, SourceRows& window) const {
 #pragma unroll
         for (int c = 0; c < V; ++c) window.columns[place<LINE>(mine.column(g, c))].row[j] = x[c];
     }
@@ -171,22 +171,16 @@ struct Output : Found {
     }
 
     // Add the taps whose columns are in the part of the window.
-    __device__ void filter(const Axis& axis, const Divisor& channels, Index part, bool whole, const Window& window,
+    __device__ void filter(const Axis& axis, const Divisor& channels, Index part, bool whole, const SourceRows& window,
                            Sum (&sums)[AT_ONCE]) const {
-        const Index width = Index(channels);
-        Index column = at - part, k = 0, past = count;
-        if (!whole) {
-            k = column < 0 ? (width - 1 - column) / channels : 0;
-            past = at_most(past, column < COLUMNS ? (COLUMNS - 1 - column) / channels + 1 : 0);
-            column += k * width;
-        }
-        const Weight* w = (const Weight*)axis.weight + i + k * Index(axis.n_out);
+        Part tap(at - part, count, channels, COLUMNS, whole);
+        const Weight* w = (const Weight*)axis.weight + i + tap.k * Index(axis.n_out);
 #pragma unroll 2
-        for (; k < past; ++k, w += Index(axis.n_out), column += width) {
+        for (; tap.k < tap.past; ++tap.k, w += Index(axis.n_out), tap.at += Index(channels)) {
             const Weight weight = *w;
-            const Column tap = window.columns[place<LINE>(column)];
+            const Column column = window.columns[place<LINE>(tap.at)];
 #pragma unroll
-            for (int j = 0; j < AT_ONCE; ++j) sums[j] = accumulate(weight, widen(tap.row[j]), sums[j]);
+            for (int j = 0; j < AT_ONCE; ++j) sums[j] = accumulate(weight, widen(column.row[j]), sums[j]);
         }
     }
 };
@@ -211,7 +205,7 @@ struct Source<Packed> {
         }
     }
     __device__ void write(const Geometry& g, const Columns& mine, const Element*, long long, Index, const Places& places,
-                          Window& window) const {
+                          SourceRows& window) const {
         if (mine.count == 0) return;
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) places.write(g, mine, j, x[j], window);
@@ -222,7 +216,7 @@ template <>
 struct Source<Apart> {
     __device__ void ahead(const Columns&, const Element*, long long, Index) {}
     __device__ void write(const Geometry& g, const Columns& mine, const Element* __restrict__ row, long long stride, Index rows,
-                          const Places& places, Window& window) const {
+                          const Places& places, SourceRows& window) const {
         if (mine.count == 0) return;
 #pragma unroll 1
         for (int j = 0; j < AT_ONCE; ++j) {

@@ -43,7 +43,8 @@ class Driver:
     compiled: list[str] = field(default_factory=list)
     functions: dict[int, tuple[str, int]] = field(default_factory=dict)  # of a handle: instance, device
     handles: Iterator[int] = field(default_factory=lambda: itertools.count(0x1000, 16))
-    chosen: set[int] = field(default_factory=set)  # devices that any thread has made its own
+    idle: int = 0  # bytes that the pool keeps free, if these are all there is
+    chosen: set[tuple[int, int]] = field(default_factory=set)  # (thread, device that it has made its own)
     uploads: int = 0
     live: int = 0  # bytes of memory outside of the pool
     allocations: int = 0
@@ -58,7 +59,7 @@ class Driver:
     @device.setter
     def device(self, index: int) -> None:
         self.current.device = index
-        self.chosen.add(index)
+        self.chosen.add((threading.get_ident(), index))
 
 
 class Array:
@@ -138,13 +139,16 @@ class Memory:
     """``cupy.cuda.memory.Memory``: freed with its last reference, and filled with junk then."""
 
     def __init__(self, size: int) -> None:
+        if driver().idle:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
         self._bytes = np.empty(size + 256, np.uint8)
         self.ptr, self.size, self._driver = self._bytes.ctypes.data, size, driver()
         self._driver.live += size
 
     def __del__(self) -> None:
-        self._bytes[...] = 0xFF
-        self._driver.live -= self.size
+        if hasattr(self, "_bytes"):
+            self._bytes[...] = 0xFF
+            self._driver.live -= self.size
 
 
 class RawModule:
@@ -163,6 +167,10 @@ class RawModule:
         handle = next(driver().handles)
         driver().functions[handle] = self.name, driver().device
         return types.SimpleNamespace(kernel=types.SimpleNamespace(ptr=handle))
+
+
+class CUDARuntimeError(RuntimeError):
+    """``cupy.cuda.runtime.CUDARuntimeError``."""
 
 
 class CUDADriverError(RuntimeError):
@@ -249,6 +257,8 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
     def empty_caches() -> None:
         for cache in (_interpolate._calls, _cuda._launches, _cuda._tables, _cuda._captured, _kernels._functions):
             cache.clear()
+        _cuda._new.clear()
+        _kernels._unwritable.clear()
 
     _driver.append(Driver(kernels or launches.build_all()))
     cuda = types.SimpleNamespace(
@@ -266,12 +276,14 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
             setDevice=lambda device: setattr(driver(), "device", device),
             memGetInfo=_give_context,
             pointerGetAttributes=lambda address: types.SimpleNamespace(device=driver().places.get(address, 0)),
+            CUDARuntimeError=CUDARuntimeError,
         ),
     )
     module: Any = types.ModuleType("cupy")
     module.ndarray, module.cuda, module.RawModule = Array, cuda, RawModule
     module.asarray = _asarray
     module.from_dlpack = _from_dlpack
+    module.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: setattr(driver(), "idle", 0))
     before = sys.modules.get("cupy")
     empty_caches()
     sys.modules["cupy"] = module

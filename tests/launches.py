@@ -31,6 +31,7 @@ from cupysample import (
 from cupysample._arrays import Layout
 from cupysample._kernels import Defines
 from cupysample._launch import Launch, Table
+from cupysample._tables import Kind
 from cupysample._taps import Axis
 from tests.host.harness import Flavour, HostKernels, Job, Order, Relocation, build
 from tests.host.kernels import placed
@@ -99,13 +100,13 @@ class Tables:
     def __init__(self) -> None:
         self.arrays: list[tuple[NDArray[Any], ...]] = []
 
-    def __call__(self, axis: Axis, windows: int) -> Table:
-        arrays = tuple(placed(array) for array in _tables.table_arrays(axis, windows))
+    def __call__(self, axis: Axis, kind: Kind) -> Table:
+        arrays = tuple(placed(array) for array in _tables.table_arrays(axis, kind))
         self.arrays.append(arrays)
         return Table(*(array.ctypes.data for array in arrays))
 
 
-def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis, int], Table]) -> Launch:
+def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis, Kind], Table]) -> Launch:
     """What ``_cuda`` would launch on a device, the arrays at the addresses that they have."""
     return _launch.launch(plan, layout(x, x.ctypes.data), layout(out, out.ctypes.data), tables)
 
@@ -122,7 +123,7 @@ def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
 def tune_resident(patch: pytest.MonkeyPatch, threads: int) -> None:
     """As if a device held so many threads of the kernels that walk down H."""
     walks = dict.fromkeys(_tuning.RESIDENT_WALKS, threads)
-    tune(patch, RESIDENT_BYTES=(threads, threads), RESIDENT_WALKS=walks)
+    tune(patch, RESIDENT_BAND_BYTES=(threads, threads), RESIDENT_WALKS=walks)
 
 
 @contextmanager
@@ -222,9 +223,9 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
     geometry = _launch.geometry_dtype(len(plan.axes))
     axis_offset = _offset(geometry, "axis")
 
-    def table(axis: Axis, windows: int) -> Table:
+    def table(axis: Axis, kind: Kind) -> Table:
         d = sum(name.startswith("left") for name in arrays)
-        for field, part in zip(("left", "count", "weight"), _tables.table_arrays(axis, windows), strict=False):
+        for field, part in zip(("left", "count", "weight"), _tables.table_arrays(axis, kind), strict=False):
             arrays[f"{field} {d}"] = part.reshape(-1).view(np.uint8)
             member = _offset(_launch._AXIS, field)
             pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))

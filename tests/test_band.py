@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _bands, _interpolate, _launch, _plan, _tuning, _view
+from cupysample import _bands, _interpolate, _launch, _plan, _tuning
 from cupysample._arrays import Layout
 from cupysample._launch import Launch
 from tests import bounds, cases, launches, oracle
@@ -23,7 +23,7 @@ from tests.host.harness import HostKernels, Job, races, replay_sanitized, sector
 pytestmark = pytest.mark.host
 
 DTYPES = [
-    (dtype, row.arithmetic) for dtype, row in _plan.DTYPES.items() if dtype not in _view.REALS and dtype != "bool"
+    (dtype, row.arithmetic) for dtype, row in _plan.DTYPES.items() if dtype not in _plan.REALS and dtype != "bool"
 ]
 """And their arithmetics."""
 

@@ -443,6 +443,7 @@ WORKING = """
     from numpy import asarray
     __version__ = "14.2.0"
     class ndarray: pass
+    class RawModule: pass
     asnumpy = numpy.asarray
     properties = {"name": b"NVIDIA Pretend", "major": 9, "minor": 0, "totalGlobalMem": 140 * 2**30}
     runtime = types.SimpleNamespace(
@@ -488,7 +489,7 @@ STATES = {
         "does not import (OSError: [Errno 28] No space left on device); CuPy needs a kernel cache",
         "broken: OSError",
     ),
-    "empty": ("", "no GPU answers (AttributeError", "unknown (AttributeError"),
+    "empty": ("", "does not import (ImportError: it has no RawModule", "broken: ImportError: it has no RawModule"),
     "no driver": (
         WORKING + WITHOUT_DRIVER,
         "no GPU answers (RuntimeError: cudaErrorInsufficientDriver: CUDA driver version is insufficient); "

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 import cupysample
-from cupysample import _arrays, _cuda, _interpolate, _kernels
+from cupysample import _arrays, _cuda, _interpolate, _kernels, _threads, _tuning
 from tests import cases, cupy_on_host
 from tests.cupy_on_host import Array, Driver, Stream
 
@@ -114,14 +115,16 @@ def test_new_factors_compile_a_handful(driver: Driver, mode: str) -> None:
     ],
 )
 def test_no_size_compiles_anything_after_a_warmup_for_any(
-    driver: Driver, mode: str, dtype: str, antialias: bool, backward: bool
+    driver: Driver, mode: str, dtype: str, antialias: bool, backward: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor uploads or launches are made by it; all is on the one device."""
+    """Nothing is uploaded or launched by it; threads that help stay on the one device."""
+    monkeypatch.setattr(_threads, "cpus", lambda: 3)
     x = Array(None, values=np.zeros((1, 3, 4, 4), cases.numpy_dtype(dtype)), device=1)
     cupysample.warmup(x, mode=mode, antialias=antialias, backward=backward, any_size=True)
     compiled = list(driver.compiled)
     assert len(compiled) == len(set(compiled)) > 5
-    assert not driver.uploads and not driver.launched and driver.chosen == {1}
+    assert not driver.uploads and not driver.launched
+    assert {device for thread, device in driver.chosen if thread != threading.get_ident()} == {1}
     cupysample.warmup(x, mode=mode, antialias=antialias, backward=backward, any_size=True)
     rng = np.random.default_rng(3)
     for n in range(200):
@@ -131,6 +134,92 @@ def test_no_size_compiles_anything_after_a_warmup_for_any(
         if backward:
             cupysample.interpolate_backward(y, values.shape, size=size, mode=mode, antialias=antialias)
     assert driver.compiled == compiled
+
+
+@pytest.mark.parametrize("threads", ["none", "one fails"])
+def test_a_warmup_for_any_size_where_threads_are_few(
+    driver: Driver, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It only takes longer; what fails in one of them is raised, and nothing more is compiled."""
+    x = Array((0, 3, 8, 8), np.float16)  # of no memory: but its dtype and axes nothing matters
+    if threads == "none":
+
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        cupysample.warmup(x, any_size=True)
+        assert len(driver.compiled) == 7
+        return
+    compile_one, here = _kernels._compile, threading.get_ident()
+
+    def compiled(*instance: Any) -> Any:
+        if threading.get_ident() != here:
+            raise ValueError("no room")
+        time.sleep(0.05)
+        return compile_one(*instance)
+
+    monkeypatch.setattr(_threads, "cpus", lambda: 3)
+    monkeypatch.setattr(_kernels, "_compile", compiled)
+    with pytest.raises(ValueError, match="no room"):
+        cupysample.warmup(x, any_size=True)
+    assert len(driver.compiled) < 7 and threading.active_count() == 1
+
+
+def test_tables_are_bounded_in_number(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones of many factors; those of the last launches are among them."""
+    monkeypatch.setattr(_cuda, "TABLES", 40)
+    x = array(1, 1, 8, 8)
+    for n in range(100):
+        cupysample.interpolate(x, scale_factor=(1.5 + n / 1000, 2.5 + n / 1000), mode="bilinear")
+        assert len(_cuda._tables) <= 40 + 40 // _tuning.LOOK
+    uploads = driver.uploads
+    for n in range(99, 89, -1):
+        cupysample.interpolate(x, scale_factor=(1.5 + n / 1000, 2.5 + n / 1000), mode="bilinear")
+    assert driver.uploads == uploads and len(_cuda._tables) > 30
+
+
+def test_what_is_warmed_up_again_is_remembered(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> None:
+    """As if it were new; its tables too."""
+    monkeypatch.setattr(_cuda, "LAUNCHES", 4)
+    monkeypatch.setattr(_cuda, "TABLES", 8)
+    monkeypatch.setattr(_cuda, "LOOK", 8)
+    x, out = array(1, 1, 8, 8), Array((1, 1, 9, 12), np.float32)
+    call = partial(cupysample.interpolate, x, (9, 12), mode="bilinear", out=out)
+    call()
+    for n in range(13, 16):
+        cupysample.interpolate(x, (n, 2 * n), mode="bilinear")
+    cupysample.warmup(x, (9, 12), mode="bilinear")
+    uploads = driver.uploads
+    for n in range(16, 19):
+        cupysample.interpolate(x, (n, 2 * n), mode="bilinear")
+    _interpolate._calls.clear()
+    assert captured(call)
+    assert driver.uploads == uploads + 6
+
+
+def test_memory_that_lies_idle_in_pools_is_taken_for_tables(driver: Driver) -> None:
+    """CuPy frees it for its own arrays; that is left to us for what is not in its pool."""
+    driver.idle = 1 << 20
+    x = array(1, 1, 8, 8)
+    expected = cupysample.interpolate(x.values, size=(5, 7), mode="bilinear")
+    np.testing.assert_allclose(cupysample.interpolate(x, size=(5, 7), mode="bilinear").values, expected, atol=1e-6)
+    assert driver.uploads and not driver.idle
+
+
+@pytest.mark.usefixtures("driver")
+def test_bytes_in_the_other_order_are_refused() -> None:
+    """CuPy has no such arrays but views, and computes with their bytes as they are."""
+    x, out = Array(None, values=np.zeros((1, 1, 4, 4), ">f4")), Array(None, values=np.zeros((1, 1, 8, 8), ">f4"))
+    calls: dict[str, Callable[[], object]] = {
+        "input": lambda: cupysample.interpolate(x, scale_factor=2),
+        "out": lambda: cupysample.interpolate(array(1, 1, 4, 4), scale_factor=2, out=out),
+    }
+    for name, call in calls.items():
+        with pytest.raises(
+            TypeError, match=f"^{name}: a CuPy array must have the machine's order of bytes, got dtype >f4"
+        ):
+            call()
 
 
 def test_each_device_has_its_own_function_and_tables(driver: Driver) -> None:

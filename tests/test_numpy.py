@@ -566,7 +566,7 @@ def test_finite_sees_every_element_and_no_other(n: int, rows: int, value: float)
     x[:, n:] = np.nan
     tile = _steps.Tile()
     tile.memories, tile.offsets = (x, x, x), (0, 0, 0)
-    finite = _steps.Finite(_steps.View(_steps.SOURCE, 0, (rows, n), x.strides, x.dtype))
+    finite = _steps.Finite(_steps.Strided(_steps.SOURCE, 0, (rows, n), x.strides, x.dtype))
     assert finite(tile)
     for i in {0, n // 2, n - 1, n - n % 8192 - 1, n - n % 8192} & set(range(n)):
         x[-1, i] = value

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupysample import _interpolate, _tables
-from cupysample._tables import BEGUN, HELD, PAIRS, PLAIN
+from cupysample._tables import PAIRS, PLAIN, Kind
 from cupysample._taps import Axis
 from tests import launches
 
@@ -76,7 +76,7 @@ def test_rows_that_have_begun() -> None:
         if not held:
             assert not axis.taps().count.all()
             continue
-        first, (begin, end), weight = _tables.table_arrays(axis, BEGUN + HELD * held)
+        first, (begin, end), weight = _tables.table_arrays(axis, Kind("begun", held))
         fixed = axis.dtype == "fixed"
         step = 4 if fixed else 2
         assert int(end[-1]) == len(weight)
@@ -115,7 +115,9 @@ def test_windows_of_some_places(places: int) -> None:
         taps = axis.taps()
         if not 0 < taps.count.min() <= taps.count.max() <= min(places, axis.n_in):
             continue
-        (window,), (neighbours,) = (_tables.table_arrays(axis, kind) for kind in (places, -places))
+        (window,), (neighbours,) = (
+            _tables.table_arrays(axis, kind) for kind in (Kind("window", places), Kind("neighbours", places))
+        )
         for table, taken in (
             (window, lambda row: range(places - row["count"], places)),
             (neighbours, lambda row: [p for p in range(places) if row["count"] >> p & 1]),
