@@ -106,7 +106,7 @@ class Program:
         parts: dict[int, int] | None = None,
         whole: Collection[int] = (),
     ) -> Program:
-        """Cut the output into tiles of so many elements.
+        """Cut the output into tiles of so many elements of it.
 
         steps:   gives the steps of the tile with these ranges; tiles alike but for their place in the batch share them.
         units:   axes that are cut at multiples of so many outputs.
