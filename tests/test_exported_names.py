@@ -50,10 +50,10 @@ def test_described(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, value in PUBLIC.items() if not inspect.isclass(value)])
 def test_functions_take_the_arguments_of_interpolate(name: str) -> None:
-    """In its order, with its defaults; the gradient has its own two in place of the input, threads are a number."""
+    """In its order, with its defaults; the gradient has its own two in place of the input, warmup its own, threads are a number."""
     parameters = dict(inspect.signature(PUBLIC[name]).parameters)
     reference = inspect.signature(cupysample.interpolate).parameters
-    for own in ("grad_output", "input_size", "backward", "n"):
+    for own in ("grad_output", "input_size", "backward", "any_size", "n"):
         parameters.pop(own, None)
     assert list(parameters) == [each for each in reference if each in parameters]
     assert all(parameter.default == reference[each].default for each, parameter in parameters.items())
