@@ -10,8 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,37 +104,15 @@ def compile_all(instances: Iterable[tuple[str, Defines]], device: int) -> None:
     Nobody waits for these threads with ``lock`` held: a finalizer that runs in one of them may call for a kernel.
     """
     missing = [instance for instance in instances if (*instance, device) not in _functions]
-    set_device, errors = import_cupy().cuda.runtime.setDevice, list[BaseException]()
+    set_device, caller = import_cupy().cuda.runtime.setDevice, threading.get_ident()
 
-    def work() -> None:
-        while missing:
-            try:
-                instance = missing.pop()
-            except IndexError:  # another thread was faster
-                return
+    def work(some: Iterator[tuple[str, Defines]]) -> None:
+        if threading.get_ident() != caller:
+            set_device(device)  # for good: to go back to another one would give a helper a context there
+        for instance in some:
             _functions.setdefault((*instance, device), _compile(*instance, device))
 
-    def help_out() -> None:
-        try:
-            set_device(device)  # for good: to go back to another one would give this thread a context there
-            work()
-        except BaseException as error:
-            errors.append(error)
-            missing.clear()
-
-    helpers = [threading.Thread(target=help_out) for _ in range(min(len(missing), _threads.cpus()) - 1)]
-    try:
-        with suppress(RuntimeError):  # none can start, or the interpreter ends: then it only takes longer
-            for helper in helpers:
-                helper.start()
-        work()
-    finally:
-        missing.clear()
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
-    if errors:
-        raise errors[0]
+    _threads.deal(work, missing, min(len(missing), _threads.cpus()))
 
 
 def _compile(kernel: str, defines: Defines, device: int) -> Any:

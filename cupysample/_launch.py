@@ -210,7 +210,7 @@ def instances_of(axes: int, dtype: str, method: str, transposed: bool) -> list[t
 
     def is_asked_for(kernel: str, defines: Defines) -> bool:
         of = dict(defines)
-        if defines[:3] == copied or defines[:3] != summed:
+        if defines[:3] != summed:
             return defines[:3] == copied
         if kernel == "few_taps":
             return int(of["CS_TAPS"]) <= most

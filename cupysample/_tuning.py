@@ -477,8 +477,8 @@ LAUNCHES = 1024
 TABLES, LOOK = 4 * LAUNCHES, 8
 """Tables kept, more than so many launches have; and of either bound the part that comes between two looks for what to forget.
 
-Microseconds of a new call, the driver's left out, after 2000, 4000 and 8000 calls with factors of their own: looking at all tables
-in every one, their number not bounded, 2.1, 8.1 and 45 ms; since then 1.2 (2026-11-29)."""
+Milliseconds of a new call, the driver's left out, after 2000, 4000 and 8000 calls with factors of their own: looking at all tables
+in every one, their number not bounded, 2.1, 8.1 and 45; since then 1.2 (2026-11-29)."""
 
 CALLS = 4096
 """Checked calls kept: some 1 KiB each; beyond that all are forgotten and made anew."""

@@ -241,6 +241,15 @@ def busy(n=3):
         threading.Thread(target=again_and_again, daemon=True).start()
     time.sleep(0.05)
 
+def hold(lock):
+    held = threading.Event()
+    def holding():
+        with lock:
+            held.set()
+            time.sleep(60)
+    threading.Thread(target=holding, daemon=True).start()
+    held.wait()
+
 if __name__ == "__main__":
     cupysample.set_num_threads(3)
 """
@@ -289,13 +298,7 @@ with multiprocessing.get_context("{method}").Pool(3) as workers:
 def test_a_fork_while_another_thread_compiles(tmp_path: Path) -> None:
     """The child does not inherit a lock that nobody will release."""
     body = """
-held = threading.Event()
-def compiles():
-    with _kernels.lock:
-        held.set()
-        time.sleep(60)
-threading.Thread(target=compiles, daemon=True).start()
-held.wait()
+hold(_kernels.lock)
 child = os.fork()
 if not child:
     os._exit(not _kernels.lock.acquire(timeout=5))
@@ -307,14 +310,8 @@ print(os.waitpid(child, 0)[1])
 def test_a_fork_while_another_thread_forks(tmp_path: Path) -> None:
     """For longer than this one has patience: the child's own threads pass where those of the parent wait."""
     body = """
-forks, held = _threads.forks, threading.Event()
-forks.PATIENCE = 0.2
-def forking():
-    with forks._turnstile:
-        held.set()
-        time.sleep(60)
-threading.Thread(target=forking, daemon=True).start()
-held.wait()
+_threads.forks.PATIENCE = 0.2
+hold(_threads.forks._turnstile)
 child = os.fork()
 if not child:
     over = threading.Event()

@@ -118,7 +118,15 @@ def test_no_size_compiles_anything_after_a_warmup_for_any(
     driver: Driver, mode: str, dtype: str, antialias: bool, backward: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is uploaded or launched by it; threads that help stay on the one device."""
+    compile_one, here = _kernels._compile, threading.get_ident()
+
+    def compiled_in_turn(*instance: Any) -> Any:
+        if threading.get_ident() == here:
+            time.sleep(0.01)  # so that others have some to do
+        return compile_one(*instance)
+
     monkeypatch.setattr(_threads, "cpus", lambda: 3)
+    monkeypatch.setattr(_kernels, "_compile", compiled_in_turn)
     x = Array(None, values=np.zeros((1, 3, 4, 4), cases.numpy_dtype(dtype)), device=1)
     cupysample.warmup(x, mode=mode, antialias=antialias, backward=backward, any_size=True)
     compiled = list(driver.compiled)
@@ -151,6 +159,7 @@ def test_a_warmup_for_any_size_where_threads_are_few(
         cupysample.warmup(x, any_size=True)
         assert len(driver.compiled) == 7
         return
+    _threads.deal(lambda _: None, range(3), 3)  # whose threads stay
     compile_one, here, threads_before = _kernels._compile, threading.get_ident(), threading.active_count()
 
     def compiled(*instance: Any) -> Any:
