@@ -244,7 +244,8 @@ def bound(
     computed = accumulate.eps * taps * value + error + accumulate.smallest * taps
     largest = float(np.abs(finite).max(initial=0.0))
     extent = max((axis.n_in for axis in call), default=1)
-    limit = (2.0**-10 + 16 * len(call) * accumulate.eps * extent) * largest + 1024 * accumulate.smallest
+    limit = (2.0**-10 + 16 * len(call) * accumulate.eps * extent) * largest
+    limit += (1024 + len(call) * extent) * accumulate.smallest
     assert (computed <= limit).all(), f"a tolerance of {computed.max()} for data up to {largest}"
 
     exact = oracle.interpolate(

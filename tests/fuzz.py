@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import shlex
 import sys
@@ -174,8 +175,8 @@ def campaign(
     os.environ["OMP_NUM_THREADS"] = "1"  # a process uses one core; BLAS reads this when it is loaded
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_alone)
     with pool:
-        chunks = itertools.count()
-        running = {pool.submit(_chunk, seed, next(chunks), paths) for _ in range(2 * processes)}
+        chunks = itertools.count() if most == float("inf") else iter(range(math.ceil(most / CHUNK)))
+        running = {pool.submit(_chunk, seed, chunk, paths) for chunk in itertools.islice(chunks, 2 * processes)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -183,9 +184,8 @@ def campaign(
                 tally.add(found)
                 for trial, message in found.failures:
                     print(f"FAILED: {message}\n    {reproducer(trial)}", flush=True)
-                more = time.monotonic() - start < 60 * minutes
-                if more and tally.paths.total() + len(running) * CHUNK < most:
-                    running.add(pool.submit(_chunk, seed, next(chunks), paths))
+                if time.monotonic() - start < 60 * minutes:
+                    running |= {pool.submit(_chunk, seed, chunk, paths) for chunk in itertools.islice(chunks, 1)}
     tally.seconds = time.monotonic() - start
     return tally
 
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser("python -m tests.fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--trials", type=float, default=float("inf"), help="at most so many, to the next chunk of 200")
+    parser.add_argument("--trials", type=float, default=float("inf"), help="at most so many, in chunks of 200")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--paths", default="", help=f"some of {', '.join(trials.PATHS)}")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
