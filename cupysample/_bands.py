@@ -31,6 +31,7 @@ from cupysample._tuning import (
     BAND_INTEGER_ROWS,
     BAND_INTEGERS,
     BAND_ROWS,
+    BAND_SPLIT_FILLED,
     BAND_SPLIT_ROWS,
     BAND_TALL,
     BAND_THREADS,
@@ -44,9 +45,11 @@ from cupysample._tuning import (
     WALKED_ALONE,
     WALKED_CHANNELS,
     WALKED_COLUMNS,
+    WALKED_FILLED,
     WALKED_HELD,
     WALKED_ROWS,
     WALKED_THREADS,
+    WALKED_WINDOWS,
 )
 from cupysample._view import VECTOR_BYTES, View, are_aligned, indices, offsets_fit, source_steps
 
@@ -82,7 +85,7 @@ def band(plan: Plan, view: View) -> Made | None:
         pixels = _tile(axis, channels, threads // splits * columns, elements if packed else 1, most)
         share = _tiles(view, packed, pixels, channels)
         across = planes * share.parts
-        if across * rows * depths >= RESIDENT_THREADS // 4 // threads:
+        if across * rows * depths * threads >= BAND_SPLIT_FILLED * RESIDENT_THREADS:
             break
     if max(across, rows, depths) >= indices():
         return None
@@ -121,9 +124,9 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     threads, _ = _shape([(threads, WALKED_COLUMNS) for threads in WALKED_THREADS[len(plan.axes)]], row)
     window = threads * WALKED_COLUMNS
     channels = _channels(view, BAND_CHANNELS)
-    while channels > WALKED_CHANNELS // view.itemsize and 4 * longest * channels > window:
+    while channels > WALKED_CHANNELS // view.itemsize and WALKED_WINDOWS * longest * channels > window:
         channels = _channels(view, 1 << (channels - 1).bit_length() >> 1)
-    fits = 2 * row >= window and longest * channels + vector - 1 <= window
+    fits = row >= WALKED_FILLED * window and longest * channels + vector - 1 <= window
     height = plan.axes[-2]
     if height.n_in <= height.n_out or not fits or not _source_is_aligned(plan, view, channels, vector):
         return None

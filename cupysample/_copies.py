@@ -20,7 +20,7 @@ from cupysample._plan import Plan
 from cupysample._program import Order, Program, Range, is_dense, orders, outputs_of
 from cupysample._steps import SCRATCH, Pick, Step, Strided
 from cupysample._taps import Axis
-from cupysample._tuning import CACHE_LINE, GATHER_NS, TILE_BYTES
+from cupysample._tuning import GATHER_NS, TILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
             shape[d] = b - a
             result = Strided(SCRATCH, offset, tuple(shape), _steps.dense_strides(shape, element.itemsize), element)
             picks.append(Pick(d, pixels(d, a, b), result))
-            offset += -(-result.size * element.itemsize // CACHE_LINE) * CACHE_LINE
+            offset += _steps.scratch_bytes(shape, element.itemsize)
         program.scratch = max(program.scratch, offset)
         return (_steps.Gather(picks),)
 

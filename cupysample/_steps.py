@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample._blocks import Choice, Run
-from cupysample._tuning import DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
+from cupysample._tuning import CACHE_LINE, DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +53,11 @@ def dense_strides(shape: Sequence[int], itemsize: int, like: Sequence[int] | Non
         strides.append(like[d] if like is not None and shape[d] == 1 else itemsize)
         itemsize *= shape[d]
     return tuple(reversed(strides))
+
+
+def scratch_bytes(shape: Sequence[int], itemsize: int) -> int:
+    """Of a dense array, to the end of its last cache line: the next begins there."""
+    return -(-math.prod(shape) * itemsize // CACHE_LINE) * CACHE_LINE
 
 
 class Tile:

@@ -16,7 +16,7 @@ from cupysample._plan import Plan
 from cupysample._program import Program, Range, is_dense, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
-from cupysample._tuning import CACHE_LINE, TILE_BYTES
+from cupysample._tuning import TILE_BYTES
 from cupysample._ways import Pass, Slices, Way, bias_of, weights_of
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def _views(
     if way.out.convert is None:
         places[last + 1] = OUT
     sizes = [
-        0 if n in places else -(-math.prod(shape) * dtype.itemsize // CACHE_LINE) * CACHE_LINE
-        for n, (shape, dtype) in enumerate(stages)
+        0 if n in places else _steps.scratch_bytes(shape, dtype.itemsize) for n, (shape, dtype) in enumerate(stages)
     ]
     even, odd = max(sizes[::2]), max(sizes[1::2])
     program.scratch = max(program.scratch, even + odd)

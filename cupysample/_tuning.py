@@ -388,8 +388,9 @@ few_taps.cu and band_integer.cu in uint8: bilinear antialias 1/4 (8 taps) 124 16
 bilinear antialias 1/2 (4 taps) 48 85.
 """
 
-BAND_SPLIT_ROWS = 8
-"""kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device."""
+BAND_SPLIT_ROWS, BAND_SPLIT_FILLED = 8, 0.25
+"""kernels/band.cu: rows of a window, at least, that a part of a block sums where outputs are too few for the device; and the share of
+the threads it holds below which they are too few. Not measured."""
 
 BAND_ROWS, BAND_INTEGER_ROWS, BAND_GROUPS, BAND_DEPTHS = 4, 8, 8, 4
 BAND_GROUPS_BYTES = 30_000_000
@@ -427,10 +428,12 @@ Measured, H100, 2026-11-27, microseconds by few_taps.cu and by band.cu: photo fl
 
 WALKED_ROWS = {2: {"float16": 3, "bfloat16": 3, "float32": 5}, 3: dict.fromkeys(("float16", "bfloat16", "float32"), 3)}
 WALKED_HELD = {2: (3, 4, 5, 6, 7), 3: (2, 3)}
-WALKED_THREADS, WALKED_COLUMNS, WALKED_CHANNELS, WALKED_ALONE = {2: (32, 64, 128), 3: (32, 64)}, 8, 32, 0.6
+WALKED_THREADS, WALKED_COLUMNS, WALKED_FILLED = {2: (32, 64, 128), 3: (32, 64)}, 8, 0.5
+WALKED_CHANNELS, WALKED_WINDOWS, WALKED_ALONE = 32, 4, 0.6
 """kernels/band_walk.cu: rows of a window of H, at least, by axes and dtype, that go to it from band.cu; rows whose sums a thread
-holds; threads of a tile, by axes and the length of rows; columns of a thread; bytes of the channels of a tile that is narrow for its
-windows, at least; and what ``ALONE`` is of its blocks, a guess until it is measured.
+holds; threads of a tile, by axes and the length of rows; columns of a thread; the share of the columns of a tile that a row fills,
+at least; bytes of the channels of a tile, at least, where it is narrow: less than so many windows; and what ``ALONE`` is of its blocks,
+a guess until it is measured.
 
 Rows that have begun and not ended, where H shrinks by any factor: linear 3, cubic 5, lanczos 7; by whole ones at best one fewer;
 in 3-D 3, more spill. Counted for sm_90, instructions an output by band.cu and so; of 96 registers, 6 rows and more 128:
