@@ -226,7 +226,7 @@ class _Pool:
 
     def call(self, n: int, job: _Job) -> None:
         """Ask ``n`` threads to help with a job; fewer where no more can start."""
-        if self._ended or n < 1:
+        if self._ended:
             return
         if len(self.threads) < n and self._growing.acquire(blocking=False):  # else another thread is at it
             try:

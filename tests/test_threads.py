@@ -290,6 +290,7 @@ def test_a_fork_that_comes_as_a_tile_begins(seen: bool, monkeypatch: pytest.Monk
     def exactly(*_: Any) -> None:
         forking.join(0.2)
         order.append("tile")
+        assert list(forks.at_work.values()) == [threading.get_ident()]  # the next fork waits
 
     forks, forking = Forks(), threading.Thread(target=fork)
     forks.PATIENCE = 60
