@@ -99,7 +99,9 @@ def _kernels(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | Non
 
 
 def _resolved(x: Tensor) -> Tensor:
-    """With its values in memory."""
+    """With its values in memory; what torch keeps as "zero", conjugate or negative has others there, or none."""
+    if x._is_zerotensor():  # the derivative of a sign, among others
+        return x.clone()
     return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 

@@ -169,6 +169,27 @@ def test_forward_mode() -> None:
     torch.testing.assert_close(tangent, 2 * value)
 
 
+def test_zeros_without_memory() -> None:
+    """Derivatives of signs, as where the gradient of an absolute loss is itself penalised."""
+    zeros = torch._efficientzerotensor(1, 2, 4, 4)
+    assert zeros._is_zerotensor()
+    assert torch.equal(cupysample.interpolate(zeros, scale_factor=2), torch.zeros(1, 2, 8, 8))
+    assert torch.equal(cupysample.interpolate_backward(zeros, (1, 2, 2, 2), (4, 4)), torch.zeros(1, 2, 2, 2))
+    cupysample.warmup(zeros, scale_factor=2, backward=True)
+
+    def penalised(function: Any) -> Any:
+        x = torch.linspace(-1, 1, 32).reshape(1, 2, 4, 4).requires_grad_()
+        y = function(x, scale_factor=2, mode="bilinear")
+        (gradient,) = torch.autograd.grad((y.abs() + y * y).sum(), x, create_graph=True)
+        gradient.pow(2).sum().backward()
+        return x.grad
+
+    torch.testing.assert_close(penalised(cupysample.interpolate), penalised(F.interpolate))
+    x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
+    loss = torch.autograd.functional.hessian(lambda x: cupysample.interpolate(x, (3, 5), mode="area").abs().sum(), x)
+    assert torch.equal(loss, torch.zeros(1, 1, 4, 4, 1, 1, 4, 4))
+
+
 def test_lazy_conjugates_have_gradients() -> None:
     z = noise(1, 2, 4, 5, dtype=torch.complex128).requires_grad_()
     assert z.conj().is_conj()
