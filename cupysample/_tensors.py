@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, is_grad_enabled
 from torch._C import _are_functorch_transforms_active as _is_transformed
@@ -166,13 +167,22 @@ class Resample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-        ctx.call = x.shape, input_size, arguments
-        return _run(x, input_size, arguments)
+        result = _run(x, input_size, arguments)  # what it takes is sound
+        size, scale_factor, *others = arguments
+        ctx.call = x.shape, input_size, (_frozen(size), _frozen(scale_factor), *others)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         shape, input_size, arguments = ctx.call
         return _dispatch(gradients[0], shape if input_size is None else None, arguments, None), None, None
+
+
+def _frozen(words: Any) -> Any:
+    """A size or factor as it is now: a list or tensor may be another when its gradient is due."""
+    if isinstance(words, list | tuple):
+        return tuple(map(_frozen, words))
+    return words.item() if isinstance(words, Tensor | np.ndarray) else words
 
 
 _apply = super(torch.autograd.Function, Resample).apply

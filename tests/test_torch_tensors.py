@@ -169,6 +169,29 @@ def test_forward_mode() -> None:
     torch.testing.assert_close(tangent, 2 * value)
 
 
+@pytest.mark.parametrize("words", ["size", "scale_factor", "extents", "tensor"])
+def test_the_gradient_is_of_the_size_of_the_call(words: str) -> None:
+    """What the caller makes of a list or tensor afterwards is not its."""
+    given: dict[str, Any] = {
+        "size": {"size": [6, 6]},
+        "scale_factor": {"scale_factor": [1.5, 1.5]},
+        "extents": {"size": (torch.tensor(6), torch.tensor(6))},
+        "tensor": {"size": torch.tensor(6)},
+    }[words]
+    x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4).requires_grad_()
+    y = interpolate(x, **given, mode="bilinear")
+    for value in given.values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, list):
+                each[0] += 0.1 if words == "scale_factor" else 2
+            else:
+                each.add_(2)
+    weights = torch.arange(36.0).reshape(1, 1, 6, 6)
+    (gradient,) = torch.autograd.grad((y * weights).sum(), x)
+    fixed: dict[str, Any] = {"scale_factor": (1.5, 1.5)} if words == "scale_factor" else {"size": (6, 6)}
+    assert torch.equal(gradient, interpolate_backward(weights, x.shape, **fixed, mode="bilinear"))
+
+
 def test_zeros_without_memory() -> None:
     """Derivatives of signs, as where the gradient of an absolute loss is itself penalised."""
     zeros = torch._efficientzerotensor(1, 2, 4, 4)
