@@ -172,12 +172,13 @@ def test_forward_mode() -> None:
 @pytest.mark.parametrize("words", ["size", "scale_factor", "extents", "tensor"])
 def test_the_gradient_is_of_the_size_of_the_call(words: str) -> None:
     """What the caller makes of a list or tensor afterwards is not its."""
-    given: dict[str, Any] = {
+    calls: dict[str, dict[str, Any]] = {
         "size": {"size": [6, 6]},
         "scale_factor": {"scale_factor": [1.5, 1.5]},
         "extents": {"size": (torch.tensor(6), torch.tensor(6))},
         "tensor": {"size": torch.tensor(6)},
-    }[words]
+    }
+    given = calls[words]
     x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4).requires_grad_()
     y = interpolate(x, **given, mode="bilinear")
     for value in given.values():
