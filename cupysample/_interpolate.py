@@ -132,7 +132,7 @@ def _name(input_size: Any) -> str:
 _calls: dict[tuple[Any, ...] | None, Call] = {}
 
 _SEQUENCES = (list, tuple)
-_SCALARS = frozenset({type(None), bool, int, float, str, np.float32, np.float64, np.int32, np.int64, np.bool_, np.str_})
+SCALARS = frozenset({type(None), bool, int, float, str, np.float32, np.float64, np.int32, np.int64, np.bool_, np.str_})
 """Immutable types: a call whose arguments are of others is not remembered."""
 
 
@@ -148,7 +148,7 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
     elements: tuple[type, ...] = ()
     key = call = sizes = out_key = None
     try:
-        if given.__class__ not in _SCALARS and isinstance(given, _SEQUENCES):
+        if given.__class__ not in SCALARS and isinstance(given, _SEQUENCES):
             elements = tuple(map(type, given))
             if isinstance(given, list):
                 values = (*given, *arguments[2:])
@@ -185,7 +185,7 @@ def checked(library: Library, x: Any, input_size: Any, arguments: Arguments, out
 
 def _is_fixed(kind: type) -> bool:
     """Whether a value of this class, or its elements, of their own classes, stay as they are."""
-    return kind in _SCALARS or issubclass(kind, _SEQUENCES)
+    return kind in SCALARS or issubclass(kind, _SEQUENCES)
 
 
 def _forward(library: Library, input: Any, _: None, arguments: Arguments, out: Any) -> Call:

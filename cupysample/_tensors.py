@@ -25,7 +25,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from cupysample import _functional, _interpolate
-from cupysample._interpolate import Arguments
+from cupysample._interpolate import SCALARS, Arguments
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Functions
@@ -168,8 +168,7 @@ class Resample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
         result = _run(x, input_size, arguments)  # what it takes is sound
-        size, scale_factor, *others = arguments
-        ctx.call = x.shape, input_size, (_frozen(size), _frozen(scale_factor), *others)
+        ctx.call = x.shape, input_size, arguments if all(map(_is_immutable, arguments[:2])) else _frozen(arguments)
         return result
 
     @staticmethod
@@ -178,8 +177,13 @@ class Resample(torch.autograd.Function):
         return _dispatch(gradients[0], shape if input_size is None else None, arguments, None), None, None
 
 
+def _is_immutable(words: Any) -> bool:
+    """Whether a size or factor stays as it is, as most do."""
+    return words.__class__ in SCALARS or (words.__class__ is tuple and SCALARS.issuperset(map(type, words)))
+
+
 def _frozen(words: Any) -> Any:
-    """A size or factor as it is now: a list or tensor may be another when its gradient is due."""
+    """Arguments as they are now: a list or tensor may be another when its gradient is due."""
     if isinstance(words, list | tuple):
         return tuple(map(_frozen, words))
     return words.item() if isinstance(words, Tensor | np.ndarray) else words
