@@ -25,8 +25,9 @@ _DESCRIPTION = "Without a command: says which device cupysample runs on here, wh
 _RESIZE = """\
 Resizes a picture file exactly as cupysample.interpolate does.
 
-EXIF orientation is applied; the ICC profile is kept, other metadata is not. 8-bit, 16-bit grey, integer and float
-pictures keep their depth. Palettes become RGB, or RGBA if they have transparent colours; 1-bit becomes grey.
+EXIF orientation is applied; the ICC profile is kept, other metadata is not. Grey keeps its depth: 8 or 16 bits,
+32-bit integer or float. Colours and alpha have 8 bits: of deeper ones Pillow reads no more, which a note says (but for
+JPEG 2000 and AVIF). Palettes become RGB, or RGBA if they have transparent colours; 1-bit becomes grey.
 Transparent pictures are mixed premultiplied by alpha. CMYK is resized ink by ink; YCbCr and HSV become RGB."""
 _EXAMPLES = f"""\
 examples:
@@ -89,6 +90,8 @@ def _resize(options: argparse.Namespace) -> None:
     pictures.write(result, options.output)
     if picture.frames > 1:
         print(f"{options.input}: holds {picture.frames} pictures; the first was resized", file=sys.stderr)
+    if picture.was_deeper:
+        print(f"{options.input}: has more than 8 bits a colour; Pillow reads 8 of them", file=sys.stderr)
     how = f"{options.mode}{' antialias' if options.antialias else ''} on {device.name}, {milliseconds:.1f} ms"
     print(f"{options.output}: {result.mode} {picture.size} -> {result.size}, {how}")
 

@@ -1,8 +1,9 @@
 """Pictures in files: read them with Pillow, resize them, write them.
 
 What is resized is what the file shows: EXIF orientation applied, palettes and transparent colours resolved. A picture
-keeps its depth (8 bits, 16 bits, float) and its ICC profile; other metadata, some of which would no longer be true, is
-left behind. CMYK is resampled ink by ink, which keeps its profile valid; YCbCr and HSV become RGB.
+keeps its ICC profile; other metadata, some of which would no longer be true, is left behind. Greys keep their depth (8
+bits, 16 bits, integer, float); colours and alpha have 8 bits, for Pillow reads no more. CMYK is resampled ink by ink,
+which keeps its profile valid; YCbCr and HSV become RGB.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _WORKING_MODE = {
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "I;16"),
     **{mode: mode for mode in ("CMYK", "I", "F")},
 }
+_BITS_PER_SAMPLE = 258  # a TIFF's tag
 _SEE_THROUGH = {"L": "LA", "RGB": "RGBA"}
 
 # A file's ending -> the modes that it stores without loss of depth, colour or transparency. Pillow would convert
@@ -72,6 +74,7 @@ class Picture:
     mode: str
     icc_profile: bytes | None = None
     frames: int = 1  # in the file it came from: the first one is here
+    was_deeper: bool = False  # the file holds more than 8 bits of each colour, of which 8 are here
 
     @property
     def size(self) -> str:
@@ -85,6 +88,7 @@ def read(path: Path) -> Picture:
         with Image.open(path) as image:
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG and its previews
             sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM", "JPEG2000")
+            was_deeper = _is_deeper(image)
             upright = ImageOps.exif_transpose(image)
             mode = _working_mode(upright)
             pixels = _pixels(upright, mode)
@@ -98,7 +102,7 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: cannot be read ({one_line(error)})") from error
     if sixteen_bits:
         mode, pixels = "I;16", pixels.clip(0, 65535).astype(np.uint16)
-    return Picture(pixels, mode, upright.info.get("icc_profile") or None, frames)
+    return Picture(pixels, mode, upright.info.get("icc_profile") or None, frames, was_deeper)
 
 
 def resize(picture: Picture, device: Device, **options: Any) -> Picture:
@@ -145,6 +149,18 @@ def _working_mode(image: Image.Image) -> str:
         raise PictureError(f"pictures of mode {image.mode} are not supported; convert it to RGB first")
     mode = _WORKING_MODE[image.mode]
     return _SEE_THROUGH.get(mode, mode) if image.has_transparency_data else mode
+
+
+def _is_deeper(image: Image.Image) -> bool:
+    """Whether Pillow reads 8 bits of more in the file, which is not loaded yet; JPEG 2000 and AVIF do not tell."""
+    if image.mode[0] in "IF":
+        return False
+    if image.format == "TIFF":
+        return bool(max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))) > 8)
+    arguments = image.tile[0][3] if image.tile else ""  # of Pillow's decoder
+    if image.format == "PPM" and isinstance(arguments, tuple):
+        return int(arguments[1]) > 255  # the largest value
+    return ";16" in str(arguments)
 
 
 def _pixels(image: Image.Image, mode: str) -> NDArray[Any]:

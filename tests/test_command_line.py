@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import textwrap
 import types
+import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
@@ -170,6 +173,44 @@ def test_sixteen_bits_that_pillow_reads_as_32(tmp_path: Path) -> None:
     image = resize(tmp_path / "in.pgm", tmp_path / "out.png")
     assert image.mode == "I;16"
     np.testing.assert_array_equal(image, resampled(pixels))
+
+
+def written_with_16_bits(path: Path, channels: int) -> None:
+    """A picture that Pillow cannot write; PNG has grey with alpha too, which OpenCV cannot write."""
+    pixels = noise(9, 11, channels, dtype=np.uint16)
+    if channels != 2:
+        assert cv2.imwrite(str(path), pixels)
+        return
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = (b"IHDR", struct.pack(">IIBBBBB", 11, 9, 16, 4, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "note"),
+    [
+        *((f"in.{ending}", 3, True) for ending in ("png", "tif", "ppm")),
+        *((f"in.{ending}", 4, True) for ending in ("png", "tif")),
+        ("in.png", 2, True),
+        *((f"in.{ending}", 1, False) for ending in ("png", "tif", "pgm")),
+    ],
+)
+def test_depth_that_pillow_drops_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, channels: int, note: bool
+) -> None:
+    written_with_16_bits(tmp_path / name, channels)
+    image = resize(tmp_path / name, tmp_path / "out.png")
+    assert capsys.readouterr().err.count("has more than 8 bits a colour; Pillow reads 8 of them\n") == note
+    assert (image.mode == "I;16") != note
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "ppm", "jpg", "webp", "gif", "bmp"])
+def test_no_depth_is_missed_in_8_bits(tmp_path: Path, ending: str) -> None:
+    Image.fromarray(noise(9, 11, 3)).save(tmp_path / f"in.{ending}")
+    assert not _pictures.read(tmp_path / f"in.{ending}").was_deeper
 
 
 def test_bits_become_greys(tmp_path: Path) -> None:
