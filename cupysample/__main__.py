@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import re
 import sys
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m cupysample"
 MODES = ("nearest", "nearest-exact", "bilinear", "bicubic", "area", "lanczos")
+ANTIALIASED = ("bilinear", "bicubic", "lanczos")
+LONGEST = 2**29 - 1  # pixels a side: Pillow's rows have less than 2 GiB, and no product with bytes overflows
 
 _DESCRIPTION = "Without a command: says which device cupysample runs on here, why, and what it found."
 _RESIZE = """\
@@ -45,7 +48,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit status: 0, or 2 after one line on what is wrong."""
+    """Runs a command and returns the exit status: 0, 2 after one line on what is wrong, 1 where nobody reads the output."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)  # here, where its failure is caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -76,11 +90,10 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _resize(options: argparse.Namespace) -> None:
+    _check_antialias(options.mode, options.antialias)
     pictures = _with_pillow()
     picture = pictures.read(options.input)
-    pictures.check_stored(options.output, picture.mode)
-    if options.scale and not all(int(n * s) for n, s in zip(picture.pixels.shape, options.scale, strict=False)):
-        raise UserError(f"--scale: a picture of {picture.size} pixels would shrink to nothing")
+    pictures.check_stored(options.output, picture.mode, options.size or _scaled(picture, options.scale))
     device = pick(options.device)
     extent: dict[str, Any] = {"size": options.size} if options.size else {"scale_factor": options.scale}
     start = time.perf_counter()
@@ -94,6 +107,24 @@ def _resize(options: argparse.Namespace) -> None:
         print(f"{options.input}: has more than 8 bits a colour; Pillow reads 8 of them", file=sys.stderr)
     how = f"{options.mode}{' antialias' if options.antialias else ''} on {device.name}, {milliseconds:.1f} ms"
     print(f"{options.output}: {result.mode} {picture.size} -> {result.size}, {how}")
+
+
+def _check_antialias(mode: str, antialias: bool) -> None:
+    """In the words of the command line; `interpolate` has torch's."""
+    if antialias and mode not in ANTIALIASED:
+        raise UserError(f"--antialias: goes with --mode {', '.join(ANTIALIASED)}, got {mode}")
+    if mode == "lanczos" and not antialias:
+        raise UserError("--mode lanczos: needs --antialias")
+
+
+def _scaled(picture: Any, scale: tuple[float, float]) -> tuple[int, int]:
+    """The sides of the result."""
+    height, width = (n * s for n, s in zip(picture.pixels.shape, scale, strict=False))
+    if min(height, width) < 1:
+        raise UserError(f"--scale: a picture of {picture.size} pixels would shrink to nothing")
+    if max(height, width) > LONGEST:
+        raise UserError(f"--scale: at most {LONGEST} pixels a side, got {height:.7g}x{width:.7g}")
+    return int(height), int(width)
 
 
 def _with_pillow() -> Any:
@@ -175,6 +206,8 @@ def _size(text: str) -> tuple[int, int]:
     height, width = int(match[1]), int(match[2] or match[1])
     if not (height and width):
         raise argparse.ArgumentTypeError(f"{text!r}: both sides must be at least 1")
+    if max(height, width) > LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r}: at most {LONGEST} pixels a side")
     return height, width
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ _STORED_MODES = {
     ".ppm": ("RGB",),
     ".pfm": ("F",),
 }
+# The longest side that a format, or its encoder, takes.
+_LONGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".tga": 65535}
 # The point of the exercise is the resampling: no format adds visible artefacts of its own.
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
@@ -85,21 +88,31 @@ class Picture:
 def read(path: Path) -> Picture:
     """The picture (the first, if the file holds several) the way up that it is meant to be seen."""
     try:
-        with Image.open(path) as image:
-            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG and its previews
-            sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM", "JPEG2000")
-            was_deeper = _is_deeper(image)
-            upright = ImageOps.exif_transpose(image)
-            mode = _working_mode(upright)
-            pixels = _pixels(upright, mode)
+        with warnings.catch_warnings():
+            # Of a large picture, which the user asked for by name; twice as large is Pillow's error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _read(path)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise PictureError(f"{path}: not a picture in any format that Pillow reads") from error
+    except Image.DecompressionBombError as error:
+        rule, _, _ = str(error).partition(", could be")
+        raise PictureError(f"{path}: too large for Pillow: {rule}") from error
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or one_line(error)}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
         raise PictureError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def _read(path: Path) -> Picture:
+    with Image.open(path) as image:
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG and its previews
+        sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM", "JPEG2000")
+        was_deeper = _is_deeper(image)
+        upright = ImageOps.exif_transpose(image)
+        mode = _working_mode(upright)
+        pixels = _pixels(upright, mode)
     if sixteen_bits:
         mode, pixels = "I;16", pixels.clip(0, 65535).astype(np.uint16)
     return Picture(pixels, mode, upright.info.get("icc_profile") or None, frames, was_deeper)
@@ -116,19 +129,22 @@ def resize(picture: Picture, device: Device, **options: Any) -> Picture:
     return replace(picture, pixels=device.resize(picture.pixels, **options))
 
 
-def check_stored(path: Path, mode: str) -> None:
-    """PictureError unless files of that name store pictures of that mode as they are."""
+def check_stored(path: Path, mode: str, sides: tuple[int, int] = (1, 1)) -> None:
+    """PictureError unless files of that name store pictures of that mode and size as they are."""
     ending = path.suffix.lower()
     if ending not in _STORED_MODES:
         raise PictureError(f"{path}: the name must end in one of {', '.join(_STORED_MODES)}")
     if mode not in _STORED_MODES[ending]:
         able = ", ".join(name for name, modes in _STORED_MODES.items() if mode in modes)
         raise PictureError(f"{path}: {ending} files cannot store a picture of mode {mode}; these can: {able}")
+    if max(sides) > (longest := _LONGEST.get(ending, max(sides))):
+        size = "x".join(map(str, sides))
+        raise PictureError(f"{path}: {ending} files have at most {longest} pixels a side, and this picture has {size}")
 
 
 def write(picture: Picture, path: Path) -> None:
     """Writes the file whole or not at all, over one that is there."""
-    check_stored(path, picture.mode)
+    check_stored(path, picture.mode, picture.pixels.shape[:2])
     options = dict(_SAVE_OPTIONS.get(path.suffix.lower(), {}))
     if picture.icc_profile:
         options["icc_profile"] = picture.icc_profile
@@ -137,7 +153,7 @@ def write(picture: Picture, path: Path) -> None:
             as_image(picture).save(temporary, **options)
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or one_line(error)}") from error
-    except Exception as error:  # an encoder's own limits, such as 16383 pixels a side in WebP
+    except Exception as error:  # an encoder's own limits
         raise PictureError(f"{path}: cannot be written ({one_line(error)})") from error
 
 

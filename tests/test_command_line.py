@@ -388,10 +388,19 @@ SIZE = ("--size", "4x4", "--mode", "bilinear")
             "--scale: a picture of 9x11 pixels would shrink to nothing",
         ),
         (("IN", "OUT.png", "--size", "4", "--mode", "cubic"), "invalid choice: 'cubic'"),
-        (("IN", "OUT.png", "--size", "4", "--mode", "nearest", "--antialias"), "Anti-alias"),
-        (("IN", "OUT.png", "--size", "4", "--mode", "lanczos"), "antialias=True"),
+        (
+            ("IN", "OUT.png", "--size", "4", "--mode", "nearest", "--antialias"),
+            "--antialias: goes with --mode bilinear, bicubic, lanczos, got nearest",
+        ),
+        (("IN", "OUT.png", "--size", "4", "--mode", "lanczos"), "--mode lanczos: needs --antialias"),
         (("IN", "OUT.png", "--size", "4", "--mode", "area", "--device", "tpu"), "invalid choice: 'tpu'"),
-        (("IN", "OUT.png", "--size", "9000000000x9000000000", "--mode", "nearest"), ""),
+        (("IN", "OUT.png", "--size", "9000000000x1", "--mode", "nearest"), "at most 536870911 pixels a side"),
+        (
+            ("IN", "OUT.png", "--scale", "1e8", "--mode", "area"),
+            "--scale: at most 536870911 pixels a side, got 9e+08x1.1e+09",
+        ),
+        (("IN", "OUT.png", "--scale", "1e308", "--mode", "bilinear"), "pixels a side, got infxinf"),
+        (("IN", "OUT.png", "--size", "536870911", "--mode", "bilinear"), "not enough memory for a result of that size"),
         (("IN", "OUT.xyz", *SIZE), "OUT.xyz: the name must end in one of .png, "),
         (("IN", "OUT", *SIZE), "OUT: the name must end in one of .png, "),
         (("IN", "nowhere/OUT.png", *SIZE), "OUT.png: No such file or directory"),
@@ -406,7 +415,11 @@ SIZE = ("--size", "4x4", "--mode", "bilinear")
             ("cmyk.tif", "OUT.png", *SIZE),
             ".png files cannot store a picture of mode CMYK; these can: .jpg, .jpeg, .tif",
         ),
-        (("IN", "OUT.webp", "--size", "1x20000", "--mode", "bilinear"), "OUT.webp: "),
+        (("IN", "OUT.webp", "--size", "1x20000", "--mode", "bilinear"), "at most 16383 pixels a side, and this"),
+        (
+            ("IN", "OUT.jpg", "--size", "1x65501", "--mode", "nearest"),
+            "OUT.jpg: .jpg files have at most 65500 pixels a side, and this picture has 1x65501",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_writes_nothing(
@@ -462,6 +475,34 @@ def test_long_names(photo: Path, tmp_path: Path) -> None:
 def test_what_was_done_is_said(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resize(photo, tmp_path / "out.png")
     assert "out.png: RGB 9x11 -> 7x5, bicubic antialias on NumPy, " in capsys.readouterr().out
+
+
+def test_large_pictures(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Up to twice Pillow's limit they are read without a word, and beyond are one line."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    resize(photo, tmp_path / "out.png")
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    line = failure(capsys, "resize", photo, tmp_path / "out.png", *SIZE)
+    assert line.endswith("photo.png: too large for Pillow: Image size (99 pixels) exceeds limit of 80 pixels\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--help",), ("resize", "photo.png", "out.png", *SIZE), ("demo", "--output", "out.png")]
+)
+def test_nobody_reads_the_output(photo: Path, arguments: tuple[str, ...]) -> None:
+    """As under ``| head``: no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cupysample", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        command, env=environment, cwd=photo.parent, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_too_little_memory(
