@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -729,6 +730,15 @@ def test_without_pillow(tmp_path: Path, source: str, words: str) -> None:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert words in done.stderr and "cupysample[demo]" in done.stderr
     assert python(tmp_path, "-m", "cupysample").returncode == 0
+
+
+def test_the_readme_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in ("demo", "resize"):
+        with pytest.raises(SystemExit):
+            main([command, "-h"])
+        options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+        assert {option for option in options if f"`{option}" not in readme} == set()
 
 
 @pytest.mark.parametrize(
