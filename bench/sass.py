@@ -29,7 +29,7 @@ def headers() -> Path:
     """CUDA's headers, from the wheel that the extra installs."""
     spec = importlib.util.find_spec("nvidia.cuda_runtime")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("CUDA's headers are missing: install cupysample[cuda12]")
+        raise RuntimeError("CUDA's headers are missing: pip install nvidia-cuda-runtime-cu12")
     return Path(spec.submodule_search_locations[0]) / "include"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import cupysample
-from cupysample._remedies import one_line
+from cupysample._remedies import PILLOW, one_line
 from cupysample._report import UserError, pick, report
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _with_pillow() -> Any:
         from cupysample import _pictures
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "PIL":
-            raise UserError('this command needs Pillow: pip install "cupysample[demo]"') from error
-        raise UserError(f'Pillow does not import ({one_line(error)}): pip install "cupysample[demo]"') from error
+            raise UserError(f"this command needs Pillow: {PILLOW}") from error
+        raise UserError(f"Pillow does not import ({one_line(error)}): {PILLOW}") from error
     return _pictures
 
 

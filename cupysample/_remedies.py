@@ -11,7 +11,10 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-INSTALL = 'pip install "cupysample[cuda12]" (or [cuda13], whichever the driver is for)'
+INSTALL = 'pip install "cupy-cuda12x[ctk]>=14.0.1" (or cupy-cuda13x, whichever the driver is for)'
+"""Of what pip finds in any environment, wherever this package was installed from; ``ctk`` is NVRTC with the headers."""
+
+PILLOW = 'pip install "pillow>=10.1"'
 
 HEADERS = f"kernels need NVRTC and the CUDA headers: {INSTALL}"
 

@@ -487,9 +487,7 @@ def test_cuda_tensors_without_cupy_say_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "cupy", None)
     with (
         cupy_on_host.tensors_on(0, stream=70),
-        pytest.raises(
-            RuntimeError, match=r"with CuPy, which cannot be imported .*pip install \"cupysample\[cuda12\]\""
-        ),
+        pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*pip install \"cupy-cuda12x\[ctk\]"),
     ):
         cupysample.interpolate(torch.zeros(1, 1, 2, 2), scale_factor=2)
 

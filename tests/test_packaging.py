@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import torch
 from packaging.requirements import Requirement
 
 import cupysample
+from cupysample import _remedies
 
 ROOT = Path(__file__).parents[1]
 VERSION = cupysample.__version__
@@ -172,6 +174,20 @@ def test_metadata(built: Built) -> None:
     for extra, cupy in (("cuda12", "cupy-cuda12x"), ("cuda13", "cupy-cuda13x")):
         assert cupy in asked(extra, "linux") & asked(extra, "win32")
         assert asked(extra, "darwin") == {"ml-dtypes"}
+
+
+def test_remedies_name_what_can_be_installed(built: Built) -> None:
+    """From an index where this package need not be: what the extras ask for, and an extra that CuPy has."""
+    requirements = [Requirement(text) for text in metadata(built.wheel).get_all("Requires-Dist", [])]
+    asked = {each.name: each.specifier for each in requirements if each.marker}
+    for remedy in (_remedies.INSTALL, _remedies.PILLOW):
+        (text,) = re.findall(r'pip install "(.*?)"', remedy)
+        named = Requirement(text)
+        assert set(named.specifier) <= set(asked[named.name])
+        if named.extras:
+            assert named.extras <= set(importlib.metadata.metadata(named.name).get_all("Provides-Extra", []))
+    for path in (ROOT / "cupysample").glob("*.py"):
+        assert "cupysample[" not in path.read_text(encoding="utf-8"), path
 
 
 def test_version_is_in_the_changelog() -> None:
