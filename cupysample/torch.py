@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from torch import Tensor, nn
+try:
+    from torch import Tensor, nn
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise  # torch is there, and lacks something
+    raise ModuleNotFoundError("cupysample.torch needs torch: pip install torch", name="torch") from error
 
 from cupysample import _functional, _tensors  # noqa: F401 - the operators
 from cupysample._interpolate import ScaleFactor, Size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,16 @@ print(y[0, 0, 0].tolist(), *({"cupy", "torch", "jax", "ml_dtypes"} & set(sys.mod
     done = python(tmp_path, program, HOME=nowhere, CUPY_CACHE_DIR=nowhere, CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "[0.0, 0.25, 0.75, 1.0]\n"
+
+
+@pytest.mark.parametrize("way", ["import cupysample.torch", "import cupysample; cupysample.torch"])
+def test_tensors_modules_without_torch(way: str, tmp_path: Path) -> None:
+    """One sentence with the remedy; what a torch that is there lacks is its own to say."""
+    for lacking, words in (("torch", "cupysample.torch needs torch: pip install torch"), ("sympy", "nothing")):
+        shutil.rmtree(tmp_path / "torch", ignore_errors=True)
+        package(tmp_path, "torch", f"raise ModuleNotFoundError('nothing', name={lacking!r})")
+        done = python(tmp_path, way)
+        assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {words}"
 
 
 @pytest.fixture
