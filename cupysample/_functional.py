@@ -55,7 +55,8 @@ def interpolate(
     Returns
     -------
     array of shape (N, C, *size)
-        ``out``, or a new array of the input's library, device and dtype; channels_last where the input is.
+        ``out``, or a new array of the input's library, device and dtype, in the machine's order of bytes; channels_last
+        where torch calls the input so: also N must have a stride that covers the picture, which ``[None]`` does not give.
 
     Raises
     ------
@@ -80,11 +81,12 @@ def interpolate(
              [2.33, 2.67, 3.  , 3.33],
              [3.  , 3.33, 3.67, 4.  ]]]])
 
-    A picture of shape (H, W, C) is resampled in place of its memory order, without a copy:
+    A picture of shape (H, W, C) is read where it lies, and the result lies alike:
 
     >>> photo = np.zeros((6, 9, 3), np.uint8)
-    >>> interpolate(photo.transpose(2, 0, 1)[None], size=(2, 3), mode="area")[0].transpose(1, 2, 0).shape
-    (2, 3, 3)
+    >>> small = interpolate(photo.reshape(1, 6, 9, 3).transpose(0, 3, 1, 2), size=(2, 3), mode="area")
+    >>> small[0].transpose(1, 2, 0).flags.c_contiguous
+    True
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
     run = _tensors().interpolate if _arrays.is_tensor(input) else _interpolate.resample

@@ -241,7 +241,7 @@ def test_the_readmes_examples_run() -> None:
     for block in blocks:
         exec(block.replace("import cupy as cp, ", "import numpy as cp, "), names)
     assert names["y"].shape == (8, 3, 224, 224)
-    assert names["resized"].shape == (3, 4, 3)
+    assert names["resized"].shape == (3, 4, 3) and names["resized"].flags.c_contiguous
 
 
 def test_no_other_library_of_cuda_is_needed() -> None:
