@@ -4,7 +4,7 @@
 #     bash bench/on_device.sh build tests+sanitize bench count sweep OUT
 #
 # OUT/report.txt and OUT/results.json grow as results come; called again with the same OUT, a stage does what is left.
-# Needs CuPy, pytest and what they need; $PYTHON is the Python that has them (default: python3).
+# Needs CuPy, ml_dtypes, pytest and what they need; $PYTHON is the Python that has them (default: python3).
 set -euo pipefail
 
 if [ $# -ge 2 ] && [[ ${!#} != /* ]]; then
