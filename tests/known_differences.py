@@ -246,8 +246,8 @@ DIFFERENCES: list[Difference] = [
         call("bicubic", (40, 40), size=(91, 91), dtype="bfloat16", channels=4),
     ),
     Difference(
-        "`area` in 3-D accumulates float16 and bfloat16 in float32; torch on a CPU accumulates in the half type (the "
-        "mean of 4096 ones is 0.0625 in bfloat16).",
+        "`area` in 3-D accumulates float16 and bfloat16 in float32; torch on a CPU accumulates in the half type (each "
+        "mean of 4096 ones is 0.0625 in bfloat16, if there are several).",
         "The CPU kernel of adaptive_avg_pool3d sums in the input's dtype.",
         lambda case: case.mode == "area" and len(case.spatial) == 3 and case.dtype in HALF,
         call("area", (16, 16, 16), size=(2, 2, 2), dtype="bfloat16"),
