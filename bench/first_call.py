@@ -6,6 +6,7 @@ first, and full the second time. What CUDA takes to start on the device is befor
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -85,7 +86,12 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser("python -m bench.first_call", description=__doc__)
+    parser.add_argument(
+        "results", type=Path, nargs="?", metavar="RESULTS.json", help="without it: prints those of this process as JSON"
+    )
+    results = parser.parse_args().results
+    if results is not None:
+        main(results)
     else:
         print(json.dumps(measured()))

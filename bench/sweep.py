@@ -6,6 +6,7 @@ result has the same bits. Constants that make the same launch are one row, and r
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -217,4 +218,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser("python -m bench.sweep", description=__doc__)
+    parser.add_argument("results", type=Path, metavar="RESULTS.json", help="goes on with what it lacks")
+    main(parser.parse_args().results)

@@ -83,6 +83,24 @@ def test_the_whole_folder_can_be_collected() -> None:
     assert "bench/test_workloads.py" in found.stdout
 
 
+@pytest.mark.parametrize(
+    "module", ["bench.sweep", "bench.first_call", "bench.stub.build", "bench.model", "bench.report"]
+)
+def test_help_does_nothing_else(module: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: python -m {module} "), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_of_workloads_are_unique() -> None:
     for workloads in (WORKLOADS, CPU_WORKLOADS):
         assert len({workload.key for workload in workloads}) == len(workloads)

@@ -7,6 +7,7 @@ launch is then what it is with a GPU. Needs g++, nm, Cython, setuptools and cupy
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import os
 import re
@@ -130,4 +131,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser("python -m bench.stub.build", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
+    main(parser.parse_args().folder)
