@@ -160,19 +160,13 @@ class _Job:
         """Work on it, with so many helpers if they are free, until all is done; or raise what one of them raised."""
         work = self._work
         assert work is not None
+        interrupt: BaseException | None = None
         try:
             _pool.call(helpers, self)
             work(self)
-        finally:
-            self._end()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def _end(self) -> None:
-        """Wait until nobody writes any more; an interrupt waits with us, for as long as a piece takes."""
-        interrupt: BaseException | None = None
-        while True:
+        except BaseException as caught:
+            interrupt = caught
+        while True:  # entered without a call, at whose beginning an interrupt would leave the helpers writing
             try:
                 with self._lock:
                     self._close()
@@ -180,9 +174,13 @@ class _Job:
                     self._helped.acquire()
                 break
             except BaseException as caught:
-                interrupt = caught
-        if interrupt is not None:
-            raise interrupt
+                interrupt = caught  # it waits with us, for as long as a piece takes
+        error, self._error = interrupt or self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error, interrupt  # which hold this frame, and so the arrays
 
     def help(self) -> None:
         """Join it, unless it is over."""

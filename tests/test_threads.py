@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -390,3 +391,39 @@ def test_errors_arrive_when_all_are_done(caller_fails: bool) -> None:
     time.sleep(0.05)
     assert active == before
     assert not caller_fails or len(active) < 29
+
+
+def test_nobody_works_on_after_an_interrupt() -> None:
+    """Wherever it arrives: at the entry of a function, where CPython looks for signals."""
+    active: list[int] = []
+
+    def work(pieces: Iterator[int]) -> None:
+        for piece in pieces:
+            active.append(piece)
+            time.sleep(0.002)
+            active.append(-piece)
+
+    _threads.deal(work, range(1, 9), 3)  # the threads are there
+    entered: list[str] = []
+    while True:
+        countdown = len(entered)
+        del entered[:], active[:]
+
+        def interrupt(frame: FrameType, event: str, _: Any) -> None:
+            if event == "call" and frame.f_code.co_filename == _threads.__file__:
+                entered.append(frame.f_code.co_name)
+                if len(entered) > countdown:  # noqa: B023 - set before each of its calls
+                    raise KeyboardInterrupt
+
+        sys.setprofile(interrupt)
+        try:
+            _threads.deal(work, range(1, 9), 3)
+            break
+        except KeyboardInterrupt:
+            before = list(active)
+        finally:
+            sys.setprofile(None)
+        time.sleep(0.01)
+        assert active == before, entered[-1]
+    assert sorted(each for each in active if each > 0) == list(range(1, 9))
+    assert {"deal", "run", "call", "__next__", "_close"} <= set(entered)
