@@ -20,7 +20,7 @@ from cupysample._plan import Plan
 from cupysample._program import Order, Program, Range, is_dense, orders, outputs_of
 from cupysample._steps import SCRATCH, Pick, Step, Strided
 from cupysample._taps import Axis
-from cupysample._tuning import GATHER_NS, TILE_BYTES
+from cupysample._tuning import COPIED, GATHER_NS, TILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         program.scratch = max(program.scratch, offset)
         return (_steps.Gather(picks),)
 
-    program.memory += TILE_BYTES  # what is picked where there are gaps
+    program.memory += COPIED * TILE_BYTES  # what is picked where there are gaps
     return program.cut(outputs_of(TILE_BYTES // element.itemsize, read), steps, repeated, sliced, whole=whole)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from cupysample._blocks import Choice, Run
-from cupysample._tuning import CACHE_LINE, DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
+from cupysample._tuning import CACHE_LINE, COPIED, DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -331,7 +331,7 @@ class Gather:
                 fits = out.flags.c_contiguous
             result = out if fits and y is self.picks[-1].y else y.at(tile)
             if not isinstance(pixels, int):
-                _take(x, pixels, axis, result)
+                _pick(x, pixels, axis, result)
             elif wide is not None:
                 integers = result.view(wide.dtype)
                 np.copyto(integers, x)
@@ -353,13 +353,16 @@ class Take:
         self.x, self.axis, self.pixels, self.y = x, axis, pixels, y
 
     def __call__(self, tile: Tile) -> None:
-        _take(tile.source if self.x is None else self.x.at(tile), self.pixels, self.axis, self.y.at(tile))
+        _pick(tile.source if self.x is None else self.x.at(tile), self.pixels, self.axis, self.y.at(tile))
 
 
-def _take(x: NDArray[Any], pixels: NDArray[np.int64], axis: int, out: NDArray[Any]) -> None:
-    """Pick pixels of one axis. ``np.take`` first copies what has gaps, whole; an index takes longer where pixels are short."""
+def _pick(x: NDArray[Any], pixels: NDArray[np.int64], axis: int, out: NDArray[Any]) -> None:
+    """Pick pixels of one axis, copying no more than ``COPIED`` results first.
+
+    ``np.take`` first copies what has gaps, whole; an index takes longer where pixels are short.
+    """
     behind = x.shape[axis + 1 :]
-    if x.flags.c_contiguous or math.prod(behind) < INDEXED:
+    if x.flags.c_contiguous or (math.prod(behind) < INDEXED and x.size <= COPIED * out.size):
         np.take(x, pixels, axis=axis, out=out, mode="clip")
         return
     if x.strides[axis + 1 :] == dense_strides(behind, x.itemsize):

@@ -16,7 +16,7 @@ from cupysample._plan import Plan
 from cupysample._program import Program, Range, is_dense, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
-from cupysample._tuning import TILE_BYTES
+from cupysample._tuning import COPIED, TILE_BYTES
 from cupysample._ways import Pass, Slices, Way, bias_of, weights_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         (len(pixels_read(axis)) if d in way.packed[:1] else axis.n_in, axis.n_out) for d, axis in program.axes.items()
     ]
     if way.packed:
-        program.memory = max(program.memory, TILE_BYTES)  # what is picked where there are gaps
+        program.memory = max(program.memory, COPIED * TILE_BYTES)  # what is picked where there are gaps
     steps = functools.partial(_steps_of, program, way, whole, Shared())
     return program.cut(outputs_of(TILE_BYTES // way.work.dtype.itemsize, read), steps, units, whole=whole)
 
