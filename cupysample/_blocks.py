@@ -22,8 +22,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cupysample._kept import keep
 from cupysample._taps import CHUNK_WEIGHTS, Axis, Taps, fixed_point_bits
-from cupysample._tuning import CALL_NS, GEMM_MACS, GEMM_NS, LANE_BYTES, MATRICES, PRODUCT_NS, ROWS, RUNS
+from cupysample._tuning import (
+    CALL_NS,
+    GEMM_MACS,
+    GEMM_NS,
+    LANE_BYTES,
+    MATRICES_BYTES,
+    PICKED,
+    PICKED_BYTES,
+    PRODUCT_NS,
+    ROWS,
+    RUNS,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,12 +113,18 @@ def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]
     return found
 
 
-@lru_cache(maxsize=32)
+_pixels_read: dict[Axis, tuple[NDArray[np.int64], int]] = {}
+
+
 def pixels_read(axis: Axis) -> NDArray[np.int64]:
     """The pixels of an axis all of whose rows are kept that some output reads, ascending."""
+    found = _pixels_read.get(axis)
+    if found:
+        return found[0]
     taps = axis.taps()
     k = np.arange(taps.count.max())
-    return np.unique((taps.left[:, None] + k)[k < taps.count[:, None]])
+    pixels = np.unique((taps.left[:, None] + k)[k < taps.count[:, None]])
+    return keep(_pixels_read, axis, pixels, PICKED, PICKED_BYTES)
 
 
 def window(axis: Axis, start: int, stop: int, packed: bool) -> tuple[int, int]:
@@ -135,9 +153,11 @@ def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
 
 
 def _spread(matrices: NDArray[Any], n: int) -> NDArray[Any]:
-    """Every number as a diagonal matrix: ``np.kron`` with ``np.eye(n)``, which takes 1.5 to 5 times as long."""
+    """Every number as a diagonal matrix: ``np.kron`` with ``np.eye(n)``, which takes longer and more memory."""
     blocks, rows, columns = matrices.shape
-    spread: NDArray[Any] = matrices[:, :, None, :, None] * np.eye(n, dtype=matrices.dtype)[:, None]
+    spread = np.zeros((blocks, rows, n, columns, n), matrices.dtype)
+    for k in range(n):
+        spread[:, :, k, :, k] = matrices
     return spread.reshape(blocks, rows * n, columns * n)
 
 
@@ -192,7 +212,8 @@ def choose(
     found = []
     for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
         choice = Choice(rows, *_cut(axis, rows, packed), right, channels, packed)
-        if choice.calls <= RUNS and choice.macs <= GEMM_MACS and axis.n_out * choice.width * channels**2 <= MATRICES:
+        held = axis.n_out * choice.width * channels**2 * itemsize
+        if choice.calls <= RUNS and choice.macs <= GEMM_MACS and held <= MATRICES_BYTES:
             found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
     return min(found, default=None)
 

@@ -76,15 +76,15 @@ def _term(x: NDArray[Any], taps: Taps, axis: int, k: int, rows: Any) -> NDArray[
 
 def _contract_rows(x: NDArray[Any], taps: Taps, axis: int) -> NDArray[Any]:
     """The same sums, row by row: for fewer rows than taps."""
-    rows = []
+    total = np.zeros((*x.shape[:axis], len(taps.left), *x.shape[axis + 1 :]), x.dtype)
     for i, (left, count) in enumerate(zip(taps.left.tolist(), taps.count.tolist(), strict=True)):
-        terms = x[(slice(None),) * axis + (slice(left, left + count),)]
-        if taps.weight is not None:
-            terms = terms * taps.weight[i, :count].reshape((-1,) + (1,) * (x.ndim - axis - 1))
-        if not count:
-            terms = np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
-        rows.append(np.add.accumulate(terms, axis=axis)[(slice(None),) * axis + (-1,)])
-    return np.stack(rows, axis=axis)
+        if count:  # a transposed matrix has rows without taps
+            terms = x[(slice(None),) * axis + (slice(left, left + count),)]
+            if taps.weight is not None:
+                terms = terms * taps.weight[i, :count].reshape((-1,) + (1,) * (x.ndim - axis - 1))
+            sums = np.add.accumulate(terms, axis=axis)
+            total[(slice(None),) * axis + (i,)] = sums[(slice(None),) * axis + (-1,)]
+    return total
 
 
 def _widen(x: NDArray[Any], dtype: str, arithmetic: str) -> NDArray[Any]:

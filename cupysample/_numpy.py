@@ -5,6 +5,7 @@ A program is prepared once for a plan and two layouts, and remembered; a warm ca
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from cupysample._arrays import Layout, Library, Run
 from cupysample._call import Call
 from cupysample._kept import keep
 from cupysample._plan import Plan
-from cupysample._program import Program, orders, outputs_of
+from cupysample._program import Program, fitted, orders, outputs_of
 from cupysample._tuning import PART_WEIGHTS, PARTS_BYTES, PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, TILE_ELEMENTS
 
 
@@ -68,17 +69,18 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 
 def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     """Tiles without steps, for the sums of ``_exact``."""
+    return fitted(functools.partial(_exact, plan, source, out), outputs_of(TILE_ELEMENTS, plan.sizes))
+
+
+def _exact(plan: Plan, source: Layout, out: Layout, outputs: float) -> Program:
+    """Of so many outputs each."""
     program = Program(plan, source, out, orders(len(out.shape))[0])
-    built = {d: axis.width + 1 for d, axis in program.axes.items() if not axis.is_kept}
-    program.cut(
-        outputs_of(TILE_ELEMENTS, plan.sizes),
-        lambda _: (),
-        parts={d: max(1, PART_WEIGHTS // n) for d, n in built.items()},
-    )
+    built = {d: axis for d, axis in program.axes.items() if not axis.is_kept}
+    program.cut(outputs, lambda _: (), parts={d: max(1, PART_WEIGHTS // (axis.width + 1)) for d, axis in built.items()})
     program.memory = program.exact_bytes(max(cut.largest for cut in program.cuts))
-    for d in program.axes:
+    for d, axis in program.axes.items():
         rows = max(cut.out[d].stop - cut.out[d].start for cut in program.cuts)
-        program.memory += ROW_BYTES * rows * built.get(d, 1)
+        program.memory += ROW_BYTES * (rows * (axis.width + 1) + axis.added if d in built else rows)
     if built:
         program.spare -= PARTS_BYTES
     return program

@@ -71,6 +71,15 @@ def outputs_of(elements: int, axes: Iterable[tuple[int, int]]) -> float:
     return elements / math.prod(max(1.0, n_in / n_out) for n_in, n_out in axes)
 
 
+def fitted(prepare: Callable[[float], Program], outputs: float) -> Program:
+    """The program for tiles of so many outputs; of fewer where what their windows share is too much for one thread's memory."""
+    program = prepare(outputs)
+    while program.scratch + program.memory > program.spare and outputs > 1:
+        outputs /= 2
+        program = prepare(outputs)
+    return program
+
+
 class Program:
     """Everything but the memory.
 
@@ -92,9 +101,11 @@ class Program:
         self.view: np.dtype[Any] | None = None
         self.cuts: list[Cut] = []
         self.scratch, self.memory = 0, 0
-        if plan.arithmetic != "copy":
-            self.memory = self.exact_bytes(max(PART_ELEMENTS, math.prod(axis.width for axis in plan.axes)))
         self.spare = int(SPARE_BYTES + SPARE_SHARE * math.prod(out.shape) * out.itemsize)
+        if plan.arithmetic != "copy":
+            window = math.prod(axis.width for axis in plan.axes)
+            self.memory = self.exact_bytes(max(PART_ELEMENTS, window))
+            self.spare = max(self.spare, 2 * self.exact_bytes(window))  # no cut makes that less
         self._transposes = order != tuple(range(len(order)))
 
     def cut(

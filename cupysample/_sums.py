@@ -13,7 +13,7 @@ from cupysample import _steps, _ways
 from cupysample._arrays import Layout
 from cupysample._blocks import Choice, Run, pixels_read, runs, window
 from cupysample._plan import Plan
-from cupysample._program import Program, Range, is_dense, outputs_of
+from cupysample._program import Program, Range, fitted, is_dense, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
 from cupysample._tuning import COPIED, TILE_BYTES
@@ -31,17 +31,21 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     way = min(_ways.ways(plan, source, out, native), key=lambda way: way.ns, default=None)
     if way is None:
         return None
+    # Of the axis that is packed first no other pixel is read.
+    first = [way.order[position] - 2 for position in way.packed[:1]]
+    read = [(len(pixels_read(axis)) if d in first else axis.n_in, axis.n_out) for d, axis in enumerate(plan.axes)]
+    make = functools.partial(_prepare, plan, source, out, way, Shared())
+    return fitted(make, outputs_of(TILE_BYTES // way.work.dtype.itemsize, read))
+
+
+def _prepare(plan: Plan, source: Layout, out: Layout, way: Way, shared: Shared, outputs: float) -> Program:
+    """The program of a way for tiles of so many outputs."""
     program = Program(plan, source, out, way.order)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
     whole = way.packed if is_dense(source, way.order) else ()
-    # Of the axis that is packed first no other pixel is read.
-    read = [
-        (len(pixels_read(axis)) if d in way.packed[:1] else axis.n_in, axis.n_out) for d, axis in program.axes.items()
-    ]
     if way.packed:
         program.memory = max(program.memory, COPIED * TILE_BYTES)  # what is picked where there are gaps
-    steps = functools.partial(_steps_of, program, way, whole, Shared())
-    return program.cut(outputs_of(TILE_BYTES // way.work.dtype.itemsize, read), steps, units, whole=whole)
+    return program.cut(outputs, functools.partial(_steps_of, program, way, whole, shared), units, whole=whole)
 
 
 class Shared:

@@ -43,8 +43,8 @@ KEPT_WEIGHTS = 1 << 18
 CHUNK_WEIGHTS = 1 << 16
 """Weights built at a time: some 8 MiB with all that leads to them."""
 
-CHUNK_COLUMNS = 1 << 14
-"""Columns of long rows that are added up at a time.
+ADDED_WEIGHTS = 1 << 14
+"""Weights of rows that are added up at a time.
 
 MiB beside a gradient of lanczos, 1,000,000 from 20, in 1 and 16 threads, and seconds, for 2**14 to 2**16: 5 13 1.7, 7 22 1.6,
 10 41 1.8 (2-core Xeon shared with others, 2026-11-28).
@@ -115,6 +115,11 @@ class Axis:
             return self.n_in
         # Windows of outputs are one step apart; the rest is for rounding and for coordinates clamped at the border.
         return min(self.n_in, math.ceil((self.T.width + 1) / self.step) + 2)
+
+    @property
+    def added(self) -> int:
+        """Weights that are built for the sums of its rows, beside those of the rows, at a time."""
+        return ADDED_WEIGHTS if self.transposed and METHODS[self.method].normalised else 0
 
     @property
     def is_kept(self) -> bool:
@@ -242,8 +247,9 @@ def _totals(axis: Axis, chunk: tuple[int, int]) -> Reals:
     """
     index = np.arange(*chunk, dtype=np.int64)
     left, count = METHODS[axis.method].window(axis, index)
-    columns = range(0, int(count.max()), CHUNK_COLUMNS)
-    return _total(_undivided(axis, index, left + k, np.clip(count - k, 0, CHUNK_COLUMNS)) for k in columns)
+    step = max(1, ADDED_WEIGHTS // len(index))
+    columns = range(0, int(count.max()), step)
+    return _total(_undivided(axis, index, left + k, np.clip(count - k, 0, step)) for k in columns)
 
 
 def _transposed_rows(axis: Axis, start: int, stop: int) -> Rows:

@@ -47,9 +47,12 @@ SCRATCH_BYTES = 1 << 22
 TAPS, TAPS_BYTES = 1024, 1 << 26
 """Matrices of axes kept as rows, at most, and their bytes: of one that is tabulated up to 6 MiB."""
 
+PICKED, PICKED_BYTES = 64, 1 << 23
+"""Axes of which the pixels that are read are kept, at most, and their bytes: up to 2 MiB of one."""
+
 PROGRAMS, PROGRAMS_BYTES, OBJECT_BYTES = 256, 1 << 27, 1 << 10
-"""Prepared programs kept, at most, and their bytes: of their arrays, matrices of up to ``MATRICES`` numbers an axis among them,
-and so many for each of their tiles and steps; some 5 KiB more each.
+"""Prepared programs kept, at most, and their bytes: of their arrays, matrices of up to ``MATRICES_BYTES`` an axis among them, and
+so many for each of their tiles and steps; some 5 KiB more each.
 
 KiB that ``tracemalloc`` sees after a call, NumPy's apart, CPython 3.11, 2026-11-28:
 
@@ -145,8 +148,8 @@ NumPy's own conversion is a single call, of 2.6 to 2.9 ns an element beside 2.2 
 half of them zero, and 83 of subnormal ones.
 """
 
-MATRICES, RUNS = 1 << 20, 1 << 11
-"""Numbers of the matrices of an axis, and calls of NumPy for them, each some KiB of a program, at most: a longer one is
+MATRICES_BYTES, RUNS = 1 << 22, 1 << 11
+"""Bytes of the matrices of an axis, and calls of NumPy for them, each some KiB of a program, at most: a longer one is
 resampled by ``_exact``."""
 
 CACHE_LINE = 64
@@ -188,11 +191,12 @@ Milliseconds, all of it NaN, bicubic 1080p->224x224 and bilinear 1080p->540p, an
 others, for 2**14 to 2**17: 377 271 228 154, 151 90 87 55.
 """
 
-EXACT_NUMBERS, ROW_BYTES = 4, 64
+EXACT_NUMBERS, ROW_BYTES = 4, 96
 """Memory that ``_exact`` takes: for an element of the largest array on the way, numbers of the dtype of its sums; for a row
 of a matrix, and to build it for each of its taps, bytes.
 
-Counted, bytes an element: float64 and int64 28 to 32 where arrays grow, 6 to 19 where they shrink; 4-byte numbers half that.
+Counted, bytes an element: float64 and int64 28 to 32 where arrays grow, 6 to 19 where they shrink; 4-byte numbers half that;
+a weight of rows of 3669 or 4 taps, that are built, 72 to 92 with its row.
 """
 
 BLOCK = 256

@@ -654,6 +654,25 @@ MEMORY: dict[str, tuple[tuple[int, ...], str, str, dict[str, Any]]] = {
     "many matrices": ((2, 3, 35_965), "bfloat16", "contiguous", {"size": 9951, "mode": "lanczos", "antialias": True}),
     "many calls": ((1, 5, 456_013), "float16", "channels_last", {"size": 104_448, "mode": "linear"}),
     "irregular": ((1, 3, 1080, 1920), "uint8", "channels_last", {"size": (777, 1111), "mode": "bilinear"}),
+    "windows overlap in two axes": (
+        (1, 1, 300, 24, 400),
+        "int16",
+        "contiguous",
+        {"size": (3, 8, 40), "mode": "lanczos", "antialias": True},
+    ),
+    "fewer rows than taps": (
+        (1, 1, 81, 408, 143),
+        "int16",
+        "channels_last",
+        {"size": (2, 288, 13), "mode": "lanczos", "antialias": True},
+    ),
+    "picked backwards": ((1, 1, 1_441_293), "float64", "negative", {"size": 30_032, "mode": "linear"}),
+    "gradient of normalised rows": (
+        (1, 1, 100_000),
+        "float64",
+        "contiguous",
+        {"input_size": (1, 1, 501_019), "size": 100_000, "mode": "lanczos", "antialias": True},
+    ),
 }
 
 
@@ -672,6 +691,7 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
     cupysample.set_num_threads(threads)
     _taps._kept.clear()
     _taps._parts.clear()
+    _blocks._pixels_read.clear()
     for kept in (_taps.fixed_point_bits, _taps._totals, _blocks.choose, _blocks._cut):
         kept.cache_clear()
     try:
@@ -683,6 +703,13 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
             assert peak <= y.nbytes * 1.1 + (16 << 20)
     finally:
         cupysample._threads._chosen[:] = before
+
+
+def test_memory_of_a_thread_is_bounded() -> None:
+    """Of steps and, if a tile is not finite, ``_exact``'s: where windows of a tile overlap in three axes too."""
+    program = program_of(noise(1, 1, 16, 387, 344, dtype="uint8"), size=(6, 14, 898), mode="lanczos", antialias=True)
+    assert "Product" in kinds(program)
+    assert program.scratch + program.memory <= program.spare
 
 
 def test_warm_calls_allocate_nothing_but_outputs() -> None:
@@ -877,9 +904,11 @@ def test_rows_of_a_long_axis_are_built_once(name: str, monkeypatch: pytest.Monke
 
 
 def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows and matrices of long axes, whatever the sizes; the newest stays, and results stay right."""
+    """Rows and matrices of long axes, whatever the sizes; the newest stays, and results stay right. Pixels that are read."""
     forget()
     _taps._kept.clear()
+    _blocks._pixels_read.clear()
+    monkeypatch.setattr(_blocks, "PICKED_BYTES", 30_000)
     monkeypatch.setattr(_taps, "TAPS_BYTES", 3_000_000)
     monkeypatch.setattr(_numpy, "PROGRAMS_BYTES", 500_000)
     x = noise(1, 1, 3, 3000)
@@ -895,3 +924,7 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(matrices) < 20
     again = cupysample.interpolate(x, size=(3, 40_020), mode="bicubic")
     np.testing.assert_array_equal(again, y)
+    for n in range(9):
+        cupysample.interpolate(x, size=(3, 300 + n), mode="bilinear")
+        assert sum(nbytes for _, nbytes in _blocks._pixels_read.values()) <= 30_000
+    assert 0 < len(_blocks._pixels_read) < 9
