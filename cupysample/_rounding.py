@@ -26,6 +26,8 @@ def fma(a: Reals, b: Reals, c: Reals) -> Reals:
     total = np.asarray(product + c)
     part = total - product
     error = (product - (total - part)) + (c - part)
+    if not error.any():
+        return total.astype(np.float32)
     even = total.view(np.int64) & 1 == 0
     toward = np.where(error > 0, np.inf, -np.inf)
     odd = np.where((error != 0) & even, np.nextafter(total, toward), total)
