@@ -140,6 +140,34 @@ class Axis:
         first = min(int(above.left[0]), self.n_in - 1)
         return first, max(int(below.left[0] + below.count[0]), first + 1)
 
+    @property
+    def period(self) -> tuple[int, int]:
+        """So many rows on, the matrix is the same, so many pixels on, but near its borders; zeros where it need not be.
+
+        Coordinates, multiples of half the smallest digit of the step, must be numbers of their dtype, and of float32 where
+        fixed point rounds to that: nothing is rounded then but the weights, which depend on the distance to pixels alone.
+        """
+        if self.transposed:
+            pixels, rows = self.T.period
+            return rows, pixels
+        if self.method == "area":
+            common = math.gcd(self.n_in, self.n_out)
+            return self.n_out // common, self.n_in // common
+        pixels, rows = self.step.as_integer_ratio()
+        digits = 53 if _coordinates.index_dtype(self.n_in, self.n_out, np.dtype(np.float32)) == np.float64 else 24
+        exact = 2 * rows * (self.n_in + self.width) < 1 << digits
+        return (rows, pixels) if exact and pixels > 0 else (0, 0)
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Rows that no border reaches, from the first to the end: by their distance from it, in pixels."""
+        forward = self.T if self.transposed else self
+        margin = forward.width + 2
+        if self.transposed:  # of the outputs that read a pixel none may be near it
+            return 2 * margin, min(forward.n_in, math.floor(forward.step * forward.n_out)) - 2 * margin
+        first, end = margin / max(self.step, 1e-30), (self.n_in - margin) / max(self.step, 1e-30)
+        return math.ceil(first), math.floor(min(end, self.n_out))
+
 
 def weight_dtype(dtype: str) -> np.dtype[Any]:
     """The dtype weights are computed in."""
@@ -157,10 +185,20 @@ def _all_taps(axis: Axis) -> Taps:
 
 
 def _part(axis: Axis, start: int, stop: int) -> Taps:
-    """Rows of an axis that is not kept; the last used are kept, for the tiles that need the same ones."""
-    key = axis, start, stop
+    """Rows of an axis that is not kept; the last used are kept, for the tiles that need the same ones, or alike."""
+    back = _periods_back(axis, start, stop)
+    rows, pixels = axis.period
+    key = axis, start - back * rows, stop - back * rows
     found = _parts.pop(key, None)
-    return keep(_parts, key, found[0] if found else _build(axis, start, stop), PARTS, PARTS_BYTES)
+    taps = keep(_parts, key, found[0] if found else _build(*key), PARTS, PARTS_BYTES)
+    return Taps(taps.left + back * pixels, taps.count, taps.weight) if back else taps
+
+
+def _periods_back(axis: Axis, start: int, stop: int) -> int:
+    """By how many periods these rows come after others that are alike, the first ones that no border reaches."""
+    rows, _ = axis.period
+    first, end = axis.inner
+    return (start - first) // rows if rows and first <= start and stop <= end else 0
 
 
 def _build_all(axis: Axis) -> Taps:

@@ -903,6 +903,24 @@ def test_rows_of_a_long_axis_are_built_once(name: str, monkeypatch: pytest.Monke
         assert built <= 2 * sum(outputs[2:])
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic", "area"])
+def test_rows_of_a_long_axis_that_repeats_itself_are_built_once(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all tiles but those at its ends, where it is doubled, halved or the like; and the results are right."""
+    build, built = _taps._build, 0
+
+    def counting(axis: Axis, start: int, stop: int) -> Taps:
+        nonlocal built
+        built += stop - start
+        return build(axis, start, stop)
+
+    monkeypatch.setattr(_taps, "_build", counting)
+    for n_in, n_out in (280_000, 560_000), (560_000, 280_000):
+        _taps._parts.clear()
+        built = 0
+        check(noise(1, 1, n_in, dtype="float64"), {"size": n_out, "mode": mode})
+        assert built < n_out / 4
+
+
 def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows and matrices of long axes, whatever the sizes; the newest stays, and results stay right. Pixels that are read."""
     forget()

@@ -184,3 +184,45 @@ def test_totals_of_long_rows_are_added_once(method: str, monkeypatch: pytest.Mon
     for part in parts:
         a.T.taps(*part)
     assert counted <= 2 * a.n_out * a.width
+
+
+REPEATED = {(1500, 3000): True, (600, 2400): True, (3000, 1500): True, (3000, 2000): True, (3200, 400): True} | {
+    (1500, 1501): False,  # nor that of means
+    (2100, 900): False,  # by 7/3
+    (2000, 3000): False,
+}
+"""From as many pixels to so many, and whether coordinates are numbers of few digits."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "fixed"])
+@pytest.mark.parametrize(("n_in", "n_out"), REPEATED)
+def test_rows_that_repeat_themselves(method: str, dtype: str, n_in: int, n_out: int, rng: np.random.Generator) -> None:
+    """Are the rows as they would be built, wherever they are taken from."""
+    if dtype == "fixed" and (METHODS[method].copies or method == "area"):
+        return
+    axes = [axis(method, n_in, n_out, dtype)]
+    if not METHODS[method].copies and method != "area":
+        axes.append(axis(method, n_in + 1, n_out + 1, dtype, align_corners=True))
+    for a in axes if dtype == "fixed" else [*axes, *(a.T for a in axes)]:
+        shared = 0
+        for some in [[a.n_out // 2, a.n_out // 2 + 100], *rng.choice(a.n_out, (9, 2)).tolist()]:
+            start, stop = min(some), max(some) + 1
+            rows, expected = _taps._part(a, start, stop), _taps._build(a, start, stop)
+            shared += _taps._periods_back(a, start, stop) > 0
+            for name in ("left", "count", "weight"):
+                np.testing.assert_array_equal(getattr(rows, name), getattr(expected, name))
+        assert bool(shared) == (REPEATED[n_in, n_out] or (method == "area" and (n_in, n_out) != (1500, 1501)))
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out"), [(1 << 22, 1 << 21), (3 << 20, 1 << 21), (1 << 18, 1 << 22), (5 << 19, 1 << 22)]
+)
+@pytest.mark.parametrize("method", ["nearest", "nearest-exact", "linear", "cubic-antialias"])
+def test_long_rows_that_repeat_themselves(method: str, n_in: int, n_out: int) -> None:
+    """Only where no coordinate is rounded, up to the last."""
+    a = axis(method, n_in, n_out)
+    for stop in range(100_000, n_out, 500_000):
+        rows, expected = _taps._part(a, stop - 99, stop), _taps._build(a, stop - 99, stop)
+        for name in ("left", "count", "weight"):
+            np.testing.assert_array_equal(getattr(rows, name), getattr(expected, name))
