@@ -167,6 +167,7 @@ class Resample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+        ctx.materialize_grads = False  # an undefined gradient stays so
         result = _run(x, input_size, arguments)  # what it takes is sound
         ctx.call = x.shape, input_size, arguments if all(map(_is_immutable, arguments[:2])) else _frozen(arguments)
         return result
@@ -174,6 +175,8 @@ class Resample(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         shape, input_size, arguments = ctx.call
+        if gradients[0] is None:
+            return None, None, None
         return _dispatch(gradients[0], shape if input_size is None else None, arguments, None), None, None
 
 
@@ -302,6 +305,7 @@ class _Differentiable(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, below: Any, input_size: Any, arguments: Arguments, modes: tuple[bool, bool]
     ) -> Tensor:
+        ctx.materialize_grads = False
         ctx.call, ctx.modes = (x.shape, input_size, arguments), modes
         with _modes(*modes), torch._C._AutoDispatchBelowAutograd():
             return _called(x, input_size, arguments, below)
@@ -309,6 +313,8 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         shape, input_size, arguments = ctx.call
+        if gradients[0] is None:
+            return (None,) * 5
         return _called(gradients[0], shape if input_size is None else None, arguments), *[None] * 4
 
     @staticmethod

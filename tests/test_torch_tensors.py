@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,30 @@ def test_zeros_without_memory() -> None:
     x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
     loss = torch.autograd.functional.hessian(lambda x: cupysample.interpolate(x, (3, 5), mode="area").abs().sum(), x)
     assert torch.equal(loss, torch.zeros(1, 1, 4, 4, 1, 1, 4, 4))
+
+
+class Cut(torch.autograd.Function):
+    """What has no gradient, which is not one of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        return None
+
+
+@pytest.mark.parametrize("level", [nullcontext, forward_ad.dual_level])
+@pytest.mark.parametrize("function", [interpolate, F.interpolate])
+def test_undefined_gradients_stay_undefined(function: Any, level: Any) -> None:
+    """First and second, of the function and of the operator."""
+    x = noise(1, 1, 4, 4).requires_grad_()
+    with level():
+        y = function(x, scale_factor=2)
+        (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        for each in (y, gradient):
+            assert torch.autograd.grad(Cut.apply(each).sum(), x, allow_unused=True) == (None,)
 
 
 def test_lazy_conjugates_have_gradients() -> None:
