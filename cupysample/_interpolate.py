@@ -201,16 +201,7 @@ def _backward(library: Library, gradient: Any, input_size: Any, arguments: Argum
 
 
 def _adjoint(library: Library, source: Layout, shape: tuple[int, ...], arguments: Arguments, out: Any) -> Call:
-    if source.dtype in DTYPES and DTYPES[source.dtype].arithmetic != "float":
-        raise NotImplementedError(f"grad_output: only float and complex dtypes have gradients, got {source.dtype}")
-    plan = plan_of(shape, source.dtype, *arguments)
-    expected = (*shape[:2], *plan.size)
-    if source.shape != expected:
-        raise ValueError(
-            f"grad_output: must have the shape of the output, {expected} for an input of {shape}, got {source.shape}"
-        )
-    if 0 in expected and 0 not in shape:  # the sum of no gradients
-        raise NotImplementedError(f"grad_output: must not be empty, got {source.shape}")
+    plan = plan_of_gradient(source.shape, source.dtype, shape, arguments)
     channels_last = len(shape) > 3 and _arrays.is_channels_last(source.shape, source.strides)
     return _new(plan.transposed(source.dtype), library, source, shape, channels_last, out)
 
@@ -241,6 +232,21 @@ def checked_input_size(input_size: Any, shape: tuple[int, ...]) -> tuple[int, ..
             f"got {checked}"
         )
     return checked
+
+
+def plan_of_gradient(gradient: tuple[int, ...], dtype: str, shape: tuple[int, ...], arguments: Arguments) -> _plan.Plan:
+    """Check the shape and dtype of a gradient and return the plan of the forward call, whose input has ``shape``."""
+    if dtype in DTYPES and DTYPES[dtype].arithmetic != "float":
+        raise NotImplementedError(f"grad_output: only float and complex dtypes have gradients, got {dtype}")
+    plan = plan_of(shape, dtype, *arguments)
+    expected = (*shape[:2], *plan.size)
+    if gradient != expected:
+        raise ValueError(
+            f"grad_output: must have the shape of the output, {expected} for an input of {shape}, got {gradient}"
+        )
+    if 0 in expected and 0 not in shape:  # the sum of no gradients
+        raise NotImplementedError(f"grad_output: must not be empty, got {gradient}")
+    return plan
 
 
 def plan_of(

@@ -26,6 +26,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from cupysample import _functional, _interpolate
 from cupysample._interpolate import SCALARS, Arguments
+from cupysample._plan import Plan
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Functions
@@ -216,7 +217,7 @@ def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     """Call the operator; one size or factor stands for all axes."""
     size, scale_factor, *others = arguments
     if not is_dynamo_compiling():  # the operator's own errors are of other classes
-        _interpolate.check_words(size, scale_factor, tuple(x.shape))
+        _checked(x, input_size, arguments)
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
     if scale_factor is not None and not isinstance(scale_factor, list | tuple):
@@ -252,24 +253,34 @@ def _interpolate_backward_op(grad_output: Tensor, input_size: Any, *arguments: A
 
 @torch.library.register_fake("cupysample::interpolate")
 def _interpolate_fake(input: Tensor, *arguments: Any) -> Tensor:
-    size = _size(tuple(input.shape), input.dtype, arguments)
-    shape = (*input.shape[:2], *size)
+    size, factors, *_ = arguments
+    plan = _checked(input, None, arguments)
+    sizes = plan.size if plan else size or map(_scaled, input.shape[2:], factors)
+    shape = (*input.shape[:2], *sizes)
     return _like(input, shape, _is_channels_last(input, shape, arguments[2]))
 
 
 @torch.library.register_fake("cupysample::interpolate_backward")
 def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
-    _size(tuple(input_size), grad_output.dtype, arguments)
+    _checked(grad_output, input_size, arguments)
     return _like(grad_output, input_size, grad_output.dim() > 3 and _is_channels_last(grad_output, input_size, ""))
 
 
-def _size(shape: tuple[Any, ...], dtype: torch.dtype, arguments: Any) -> Any:
-    """Output size for an input of ``shape``: checked where it is made of numbers, an expression where it is symbolic."""
+def _checked(x: Tensor, input_size: Any, arguments: Any) -> Plan | None:
+    """The plan of a call, checked as a plain one is; none where it has symbols: of their values the kernels judge."""
     size, factors, *_ = arguments
-    if all(isinstance(n, int) for n in (*shape, *(size or ()))):
-        return _interpolate.plan_of(shape, str(dtype).removeprefix("torch."), *arguments).size
-    sizes, factors = _interpolate.check_words(size, factors, shape)
-    return sizes or [_scaled(n, factor) for n, factor in zip(shape[2:], factors or (), strict=True)]
+    shape, dtype = tuple(x.shape), str(x.dtype).removeprefix("torch.")
+    if not all(isinstance(n, int) for n in shape) or any(map(_is_symbolic, (input_size, size, factors))):
+        _interpolate.check_words(size, factors, shape)
+        return None
+    if input_size is None:
+        return _interpolate.plan_of(shape, dtype, *arguments)
+    return _interpolate.plan_of_gradient(shape, dtype, _interpolate.checked_input_size(input_size, shape), arguments)
+
+
+def _is_symbolic(words: Any) -> bool:
+    each = words if isinstance(words, list | tuple) else (words,)
+    return any(isinstance(n, torch.SymInt | torch.SymFloat) for n in each)
 
 
 def _scaled(n: Any, factor: float) -> Any:
@@ -374,5 +385,5 @@ def _folded(extent: int, axis: int, x: Tensor, input_size: Any, arguments: Any) 
     batch = x.shape[1]
     x = x.flatten(0, 1)
     if input_size is not None:
-        input_size = (x.shape[0], *input_size[1:])
+        input_size = (extent * input_size[0], *input_size[1:])
     return _called(x, input_size, arguments).unflatten(0, (extent, batch)), 0

@@ -219,11 +219,11 @@ class Cut(torch.autograd.Function):
     """What has no gradient, which is not one of zeros."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_: Any, x: Tensor) -> Tensor:
         return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> None:
+    def backward(*_: Any) -> None:
         return None
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.autograd.forward_ad as fw
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -341,6 +342,67 @@ def test_operators_refuse_what_calls_refuse(arguments: dict[str, Any]) -> None:
     for device in ("cpu", "meta"):
         with pytest.raises(TypeError):
             cupysample.interpolate(torch.empty(1, 1, 2, 2, device=device), **arguments)
+
+
+def under_a_level(f: Function) -> Function:
+    def run(x: Tensor) -> Tensor:
+        with fw.dual_level():
+            return f(x)
+
+    return run
+
+
+def on_fake_tensors(f: Function) -> Function:
+    def run(x: Tensor) -> Tensor:
+        with FakeTensorMode() as mode:
+            return f(mode.from_tensor(x))
+
+    return run
+
+
+WAYS: dict[str, Callable[[Function], Function]] = {
+    "meta": lambda f: lambda x: f(x.to("meta")),
+    "fake": on_fake_tensors,
+    "level": under_a_level,
+    "vmap": lambda f: lambda x: torch.func.vmap(f)(x[None]),
+    "vmap of vmap": lambda f: lambda x: torch.func.vmap(torch.func.vmap(f))(torch.stack([x, x])[:, None]),
+}
+
+
+def refusal(function: Function, x: Tensor) -> tuple[type[Exception], str]:
+    with pytest.raises((TypeError, ValueError, RuntimeError)) as caught:
+        function(x)
+    return caught.type, str(caught.value)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(
+    ("shape", "input_size", "dtype"),
+    [
+        ((2, 3, 5, 4), (2, 3, 2, 2), torch.float32),
+        ((2, 3, 4), (2, 3, 2, 2), torch.float32),
+        *(((2, 3, 4, 4), size, torch.float32) for size in [(7, 3, 2, 2), (4, 3, 2, 2), (2, 5, 2, 2), (2, 3, -2, 2)]),
+        *(((2, 3, 4, 4), size, torch.float32) for size in [(2, 3, 2.0, 2), (2, 3, True, 2), (2, 3, 2), "size", 4]),
+        ((2, 3, 4, 4), torch.tensor([2, 3, 2, 2]), torch.float32),
+        ((2, 3, 4, 4), (2, 3, 2, 2), torch.int32),
+    ],
+)
+def test_gradients_are_checked_in_every_way(
+    way: Callable[[Function], Function], shape: tuple[int, ...], input_size: Any, dtype: torch.dtype
+) -> None:
+    def function(x: Tensor) -> Tensor:
+        return cupysample.interpolate_backward(x, input_size, (4, 4))
+
+    x = torch.ones(shape, dtype=dtype)
+    assert refusal(way(function), x) == refusal(function, x)
+
+
+def test_batches_are_not_folded_into_others() -> None:
+    """The operator by itself, as a graph has it."""
+    operator = torch.ops.cupysample.interpolate_backward.default
+    arguments = ([4, 4], None, "nearest", None, None, False)
+    with pytest.raises(ValueError, match="input_size: must have the dimensions, batch and channels of grad_output"):
+        torch.func.vmap(lambda g: operator(g, [7, 3, 2, 2], *arguments))(torch.ones(2, 2, 3, 4, 4))
 
 
 def test_classes_are_not_kept() -> None:
