@@ -374,7 +374,11 @@ def _is_true(value: Any, name: str) -> bool:
 
 def _checked_extent(n: Any, name: str, given: Any) -> int:
     """Return one output extent as an int; bools, floats and arrays are refused. ``given``, by ``name``, led to it."""
-    if isinstance(n, bool) or not _is_integer(n) or (_is_tensor(n) and n.ndim > 0):
+    if (
+        isinstance(n, bool)
+        or not _is_integer(n)
+        or (_is_tensor(n) and (n.numel() != 1 or str(n.dtype) == "torch.bool"))
+    ):
         raise TypeError(
             f"size: must be an int, or a list or tuple of ints, one for each spatial axis, got {shown(given)}"
         )

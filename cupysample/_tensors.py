@@ -214,10 +214,12 @@ torch.library.define(
 
 
 def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
-    """Call the operator; one size or factor stands for all axes."""
-    size, scale_factor, *others = arguments
+    """Call the operator, with values of the types that its schema has; one size or factor stands for all axes."""
+    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias = arguments
     if not is_dynamo_compiling():  # the operator's own errors are of other classes
-        _checked(x, input_size, arguments)
+        _unwatched(_checked)(x, input_size, arguments)
+    elif not _is_recorded(x, input_size, arguments):
+        return _unwatched(_dispatch)(x, input_size, arguments, None)
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
     if scale_factor is not None and not isinstance(scale_factor, list | tuple):
@@ -225,7 +227,39 @@ def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
-    return _called(x, input_size, (size, scale_factor, *others))
+    flags = (None if align_corners is None else bool(align_corners), bool(recompute_scale_factor), bool(antialias))
+    return _called(x, input_size, (size, scale_factor, mode, *flags))
+
+
+def _is_recorded(x: Tensor, input_size: Any, arguments: Arguments) -> bool:
+    """Whether Dynamo, to which NumPy's scalars are arrays, can record a call; of mistakes a plain one tells."""
+    size, scale_factor, mode, align_corners, *flags = arguments
+    return (
+        (size is None) != (scale_factor is None)
+        and (size is None or _are(size, x.dim() - 2, _is_extent))
+        and (scale_factor is None or _are(scale_factor, x.dim() - 2, _is_number))
+        and (input_size is None or (isinstance(input_size, list | tuple) and _are(input_size, x.dim(), _is_extent)))
+        and isinstance(mode, str)
+        and (align_corners is None or isinstance(align_corners, bool))
+        and all(flag is None or isinstance(flag, int) for flag in flags)
+    )
+
+
+def _are(words: Any, count: int, kind: Callable[[Any], bool]) -> bool:
+    """Whether one value, or ``count`` of them, are of a kind."""
+    if isinstance(words, list | tuple):
+        return len(words) == count and all(map(kind, words))
+    return kind(words)
+
+
+def _is_extent(n: Any) -> bool:
+    if isinstance(n, Tensor):
+        return n.numel() == 1 and not (n.is_floating_point() or n.is_complex() or n.dtype == torch.bool)
+    return isinstance(n, int) and not isinstance(n, bool)
+
+
+def _is_number(n: Any) -> bool:
+    return isinstance(n, int | float)
 
 
 def _called(x: Tensor, input_size: Any, arguments: Arguments, keys: Any = None) -> Tensor:

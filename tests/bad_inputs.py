@@ -62,7 +62,7 @@ def _sizes(n: int) -> Iterator[tuple[Any, ...]]:
     value: Any
     for value in (3.0, 2.5, "3", b"3", 3j, {3}, {3: 3}, range(n), True, math.nan, None.__class__, Decimal(3), slice(3)):
         yield {"size": value}, TypeError, SIZE, repr(value)
-    for array in (np.float32(3), np.bool_(True), np.array(3), np.array([3] * n), torch.tensor([3] * n)):
+    for array in (np.float32(3), np.bool_(True), np.array(3), np.array([3] * n), torch.tensor([3] * (n + 1))):
         yield {"size": array}, TypeError, SIZE, repr(array)
     yield {"size": ODD}, TypeError, SIZE, "a tests.bad_inputs.Odd without a repr"
     yield {"size": iter([3] * n)}, TypeError, SIZE, "list_iterator"
@@ -70,7 +70,9 @@ def _sizes(n: int) -> Iterator[tuple[Any, ...]]:
         yield {"size": (value,) * n}, TypeError, SIZE_TYPES, str(type(value))
         yield {"size": [3] * (n - 1) + [value]}, TypeError, SIZE_TYPES, str(type(value))
     yield {"size": (True,) * n}, TypeError, SIZE, "(True,"
-    yield {"size": (torch.tensor([3]),) * n}, TypeError, SIZE, "tensor([3])"
+    for tensor in (torch.tensor([3, 3]), torch.tensor(True)):
+        yield {"size": tensor}, TypeError, SIZE, repr(tensor)
+        yield {"size": (tensor,) * n}, TypeError, SIZE, repr(tensor)
     for value in ((), (3,) * (n + 1), [3] * (n + 2)):
         dimensions = "must have the same number of spatial dimensions"
         yield {"size": value}, ValueError, dimensions, f"output size of {value}"

@@ -407,13 +407,9 @@ REFUSALS: list[Outcome] = [
         ),
     ),
     Outcome(
-        "A `size` is one or more ints: an array without axes, which torch takes outside a list only, and a tensor of "
-        "one axis, which it takes in 1-D only, are a TypeError.",
+        "A `size` is one or more ints: an array without axes, which torch takes outside a list only, is a TypeError.",
         TypeError,
-        (
-            lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=np.array(3)),
-            lambda api: api.interpolate(api.zeros(2, 3, 5), size=torch.tensor([3])),
-        ),
+        (lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=np.array(3)),),
     ),
     Outcome(
         "The mean of no pixels, `area` of an empty image to one pixel, is the error it is for other sizes; torch "

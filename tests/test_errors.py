@@ -361,7 +361,8 @@ def test_valid_and_invalid_calls_do_not_meet_in_a_cache(
     [
         (
             "size",
-            [2, np.int32(2), np.uint8(2), (2, 2), [2, 2], torch.Size([2, 2]), (torch.tensor(2), 2), torch.tensor(2)],
+            [2, np.int32(2), np.uint8(2), (2, 2), [2, 2], torch.Size([2, 2])]
+            + [(torch.tensor(2), 2), torch.tensor(2), (torch.tensor([2]), 2), torch.tensor([[2]])],
         ),
         ("scale_factor", [2, 2.0, np.float32(2), np.float64(2), np.int64(2), (2, 2.0), [2.0, np.float16(2)]]),
         ("antialias", [True, 1, np.bool_(True), "yes"]),

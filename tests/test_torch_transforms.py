@@ -369,6 +369,13 @@ WAYS: dict[str, Callable[[Function], Function]] = {
 }
 
 
+def compiled_in_parts(f: Function) -> Function:
+    """Where Dynamo may break the graph."""
+    torch._dynamo.reset()
+    function: Function = torch.compile(f, backend="aot_eager")
+    return function
+
+
 def refusal(function: Function, x: Tensor) -> tuple[type[Exception], str]:
     with pytest.raises((TypeError, ValueError, RuntimeError)) as caught:
         function(x)
@@ -395,6 +402,50 @@ def test_gradients_are_checked_in_every_way(
 
     x = torch.ones(shape, dtype=dtype)
     assert refusal(way(function), x) == refusal(function, x)
+
+
+@pytest.mark.parametrize("way", [*WAYS.values(), compiled_in_parts], ids=[*WAYS, "compile"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"size": size} for size in (True, (True, 2), torch.tensor(True), (torch.tensor(True), 2), np.bool_(True))),
+        *({"size": size} for size in (3.0, "3", (3, 3, 3), torch.tensor([3, 3]))),
+        *({"size": 3, "mode": "bilinear", "align_corners": flag} for flag in (1, "no", torch.tensor(True))),
+        *({"scale_factor": factor} for factor in ("2", torch.tensor(2.0), np.bool_(True), (2,))),
+        {"size": 3, "scale_factor": 2},
+        {"size": 3, "mode": 3},
+        {},
+    ],
+)
+def test_arguments_are_checked_in_every_way(way: Callable[[Function], Function], arguments: dict[str, Any]) -> None:
+    """Those too that an operator takes for others, as it does a bool for an int."""
+
+    def function(x: Tensor) -> Tensor:
+        return cupysample.interpolate(x, **arguments)
+
+    assert refusal(way(function), ONES) == refusal(function, ONES)
+
+
+@pytest.mark.parametrize("way", [*WAYS.values(), compiled_in_parts], ids=[*WAYS, "compile"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"scale_factor": factor} for factor in (np.float64(2), np.float32(2), (np.float16(2), np.int64(2)))),
+        *({"size": size} for size in (np.int64(4), (np.int64(4), np.uint8(4)), [np.int32(4), 4])),
+        {"size": 4, "mode": "bilinear", "align_corners": np.bool_(True)},
+        *({"size": 4, "mode": "bilinear", "antialias": flag} for flag in (np.bool_(True), "yes", 1)),
+        {"scale_factor": 2.0, "mode": "bilinear", "recompute_scale_factor": np.bool_(True)},
+    ],
+)
+def test_numpys_scalars_are_taken_in_every_way(way: Callable[[Function], Function], arguments: dict[str, Any]) -> None:
+    def function(x: Tensor) -> Tensor:
+        return cupysample.interpolate(x, **arguments)
+
+    x = torch.arange(4.0).reshape(ONES.shape)
+    y, expected = way(function)(x), function(x)
+    assert y.shape[-4:] == expected.shape
+    if type(y) is Tensor and not y.is_meta:
+        assert torch.equal(y, expected.expand(y.shape))
 
 
 def test_batches_are_not_folded_into_others() -> None:
