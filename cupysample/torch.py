@@ -39,8 +39,9 @@ class Upsample(nn.Upsample):
         recompute_scale_factor: bool | None = None,
         antialias: bool = False,
     ) -> None:
-        factors = tuple(scale_factor) if isinstance(scale_factor, list) else scale_factor
-        super().__init__(size, factors, mode, align_corners, recompute_scale_factor)
+        factors = tuple(scale_factor) if isinstance(scale_factor, list) and scale_factor else scale_factor
+        # Not super(): between this class and ``nn.Upsample`` is torch's own of 2d, with other arguments.
+        nn.Upsample.__init__(self, size, factors, mode, align_corners, recompute_scale_factor)
         self.antialias = antialias
 
     def forward(self, input: Tensor) -> Tensor:
@@ -60,14 +61,14 @@ class Upsample(nn.Upsample):
         return super().extra_repr() + (", antialias=True" if self.antialias else "")
 
 
-class UpsamplingNearest2d(Upsample):
+class UpsamplingNearest2d(Upsample, nn.UpsamplingNearest2d):
     """``torch.nn.UpsamplingNearest2d`` on cupysample: ``mode="nearest"``."""
 
     def __init__(self, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
-class UpsamplingBilinear2d(Upsample):
+class UpsamplingBilinear2d(Upsample, nn.UpsamplingBilinear2d):
     """``torch.nn.UpsamplingBilinear2d`` on cupysample: ``mode="bilinear", align_corners=True``."""
 
     def __init__(self, size: Size | None = None, scale_factor: ScaleFactor | None = None) -> None:
@@ -97,7 +98,11 @@ def patch(model: ModelT) -> ModelT:
 
 
 def unpatch(model: ModelT) -> ModelT:
-    """Give every module back to torch, in place: what ``patch`` did, and modules made here; needed before an export.
+    """Give every module back to torch, in place: what ``patch`` did, and modules made here.
+
+    Needed before ``torch.jit.script`` only. Patched modules can be compiled, exported and traced; what was exported or
+    traced holds this package's operators, so ``cupysample.torch`` must be imported where it runs, or the model unpatched
+    before.
 
     Raises
     ------

@@ -510,12 +510,14 @@ def test_patch_and_unpatch() -> None:
     x = noise(1, 2, 3, 4, dtype=torch.float32)
     expected = model(x)
     before, text = list(model.modules()), repr(model)
+    kinds = [(each, type(each)) for each in before]
     seen = []
     model.up.register_forward_hook(lambda *_: seen.append(1))
     assert cupysample.torch.patch(model) is model
     assert list(model.modules()) == before
     assert repr(model) == text
     assert {type(each).__module__ for each in before if isinstance(each, nn.Upsample)} == {"cupysample.torch"}
+    assert [isinstance(each, kind) for each, kind in kinds] == [True] * len(kinds)
     torch.testing.assert_close(model(x), expected)
     assert len(seen) == 2
     assert isinstance(cupysample.torch.patch(nn.Upsample(scale_factor=2)), cupysample.torch.Upsample)
@@ -559,6 +561,33 @@ def test_modules_are_nn_modules() -> None:
     ):
         torch.testing.assert_close(ours(x), theirs(x))
     assert torch.equal(cupysample.Upsample(scale_factor=2)(x), interpolate(x, scale_factor=2))
+
+
+@pytest.mark.parametrize("factor", [[], 0, None])
+def test_no_factor_is_none(factor: Any) -> None:
+    """As torch has it."""
+    for kind in (cupysample.torch.Upsample, cupysample.Upsample, nn.Upsample):
+        with pytest.raises(ValueError, match="either size or scale_factor should be defined"):
+            kind(scale_factor=factor)(noise(1, 1, 2, 2))
+
+
+def test_patched_modules_are_exported_and_unpatched_ones_scripted(tmp_path: Path) -> None:
+    """A saved export needs ``cupysample.torch``, unless it was unpatched."""
+    model, x = cupysample.torch.patch(nn.Sequential(nn.Upsample(scale_factor=2.0))), noise(1, 1, 2, 2)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "patched.pt2")
+    with pytest.raises(Exception, match="can't take variable number of arguments or use keyword-only"):
+        torch.jit.script(model)
+    expected = torch.jit.script(cupysample.torch.unpatch(model))(x)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "unpatched.pt2")
+    torch.save((x, expected), tmp_path / "expected.pt")
+    program = """
+import sys, torch
+x, expected = torch.load("expected.pt")
+assert torch.equal(torch.export.load("unpatched.pt2").module()(x), expected) and "cupysample" not in sys.modules
+import cupysample.torch
+assert torch.equal(torch.export.load("patched.pt2").module()(x), expected)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, cwd=tmp_path)
 
 
 def test_loaded_by_name_or_by_the_first_tensor() -> None:
