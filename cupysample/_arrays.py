@@ -233,8 +233,7 @@ class _Torch:
 
     def layout(self, x: Any, name: str) -> Layout:
         torch: Any = sys.modules["torch"]
-        if x.is_nested:
-            raise TypeError(f"{name}: must be one tensor of one shape, got a nested tensor")
+        refuse_nested(x, name)
         if x.layout != torch.strided or x.device.type not in ("cpu", "cuda"):
             raise TypeError(
                 f"{name}: a torch tensor must be strided and on a CPU or CUDA device, "
@@ -339,6 +338,12 @@ def _torch_stream() -> Callable[[int], int]:
 LIBRARIES: tuple[Library, ...] = (_NumPy(), _CuPy(), _Torch())
 
 NUMPY_FOR_OTHERS: Library = _ForOthers()
+
+
+def refuse_nested(x: Any, name: str) -> None:
+    """Refuse torch's nested tensors, which have no one shape."""
+    if x.is_nested:
+        raise TypeError(f"{name}: must be one tensor of one shape, got a nested tensor")
 
 
 def is_tensor(x: object) -> bool:

@@ -24,7 +24,7 @@ from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from cupysample import _functional, _interpolate
+from cupysample import _arrays, _functional, _interpolate
 from cupysample._interpolate import SCALARS, Arguments
 from cupysample._plan import Plan
 
@@ -235,7 +235,8 @@ def _is_recorded(x: Tensor, input_size: Any, arguments: Arguments) -> bool:
     """Whether Dynamo, to which NumPy's scalars are arrays, can record a call; of mistakes a plain one tells."""
     size, scale_factor, mode, align_corners, *flags = arguments
     return (
-        (size is None) != (scale_factor is None)
+        not x.is_nested
+        and (size is None) != (scale_factor is None)
         and (size is None or _are(size, x.dim() - 2, _is_extent))
         and (scale_factor is None or _are(scale_factor, x.dim() - 2, _is_number))
         and (input_size is None or (isinstance(input_size, list | tuple) and _are(input_size, x.dim(), _is_extent)))
@@ -302,6 +303,7 @@ def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments:
 
 def _checked(x: Tensor, input_size: Any, arguments: Any) -> Plan | None:
     """The plan of a call, checked as a plain one is; none where it has symbols: of their values the kernels judge."""
+    _arrays.refuse_nested(x, "input" if input_size is None else "grad_output")
     size, factors, *_ = arguments
     shape, dtype = tuple(x.shape), str(x.dtype).removeprefix("torch.")
     if not all(isinstance(n, int) for n in shape) or any(map(_is_symbolic, (input_size, size, factors))):

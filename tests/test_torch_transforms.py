@@ -456,6 +456,20 @@ def test_batches_are_not_folded_into_others() -> None:
         torch.func.vmap(lambda g: operator(g, [7, 3, 2, 2], *arguments))(torch.ones(2, 2, 3, 4, 4))
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize(
+    ("layout", "way"),
+    [(torch.strided, lambda f: f), (torch.jagged, lambda f: f), (torch.jagged, compiled_in_parts)],
+    ids=["strided", "jagged", "jagged, compiled"],
+)
+def test_nested_tensors_are_refused(layout: torch.layout, way: Callable[[Any], Any]) -> None:
+    x = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)], layout=layout)
+    with pytest.raises(TypeError, match="input: must be one tensor of one shape, got a nested tensor"):
+        way(lambda x: cupysample.interpolate(x, 2))(x)
+    with pytest.raises(TypeError, match="grad_output: must be one tensor of one shape, got a nested tensor"):
+        way(lambda x: cupysample.interpolate_backward(x, (2, 3, 2), 2))(x)
+
+
 def test_classes_are_not_kept() -> None:
     def use() -> weakref.ref[type]:
         class Mine(torch.Tensor):  # type: ignore[misc]
