@@ -306,7 +306,7 @@ def _checked(x: Tensor, input_size: Any, arguments: Any) -> Plan | None:
     _arrays.refuse_nested(x, "input" if input_size is None else "grad_output")
     size, factors, *_ = arguments
     shape, dtype = tuple(x.shape), str(x.dtype).removeprefix("torch.")
-    if not all(isinstance(n, int) for n in shape) or any(map(_is_symbolic, (input_size, size, factors))):
+    if not {int}.issuperset(map(type, shape)) or any(map(_is_symbolic, (input_size, size, factors))):
         _interpolate.check_words(size, factors, shape)
         return None
     if input_size is None:
@@ -314,9 +314,13 @@ def _checked(x: Tensor, input_size: Any, arguments: Any) -> Plan | None:
     return _interpolate.plan_of_gradient(shape, dtype, _interpolate.checked_input_size(input_size, shape), arguments)
 
 
+_SYMBOLS = frozenset({torch.SymInt, torch.SymFloat})
+
+
 def _is_symbolic(words: Any) -> bool:
-    each = words if isinstance(words, list | tuple) else (words,)
-    return any(isinstance(n, torch.SymInt | torch.SymFloat) for n in each)
+    return words is not None and not _SYMBOLS.isdisjoint(
+        map(type, words if isinstance(words, list | tuple) else (words,))
+    )
 
 
 def _scaled(n: Any, factor: float) -> Any:
