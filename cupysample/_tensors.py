@@ -202,33 +202,47 @@ _apply = super(torch.autograd.Function, Resample).apply
 
 
 _SCHEMA = (
-    "SymInt[]? size, float[]? scale_factor, str mode, bool? align_corners, bool? recompute_scale_factor, "
-    "bool antialias) -> Tensor"
+    "float[]? scale_factor, str mode, bool? align_corners, bool? recompute_scale_factor, bool antialias) -> Tensor"
 )
-torch.library.define("cupysample::interpolate", f"(Tensor input, {_SCHEMA}", tags=torch.Tag.pt2_compliant_tag)
-torch.library.define(
-    "cupysample::interpolate_backward",
-    f"(Tensor grad_output, SymInt[] input_size, {_SCHEMA}",
-    tags=torch.Tag.pt2_compliant_tag,
-)
+for _signature in (
+    "interpolate(Tensor input, SymInt[]? size",
+    "interpolate.of_extents(Tensor input, Tensor[] size",
+    "interpolate_backward(Tensor grad_output, SymInt[] input_size, SymInt[]? size",
+):
+    _name, _, _inputs = _signature.partition("(")
+    torch.library.define(f"cupysample::{_name}", f"({_inputs}, {_SCHEMA}", tags=torch.Tag.pt2_compliant_tag)
 
 
 def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     """Call the operator, with values of the types that its schema has; one size or factor stands for all axes."""
     size, scale_factor, mode, align_corners, recompute_scale_factor, antialias = arguments
-    if not is_dynamo_compiling():  # the operator's own errors are of other classes
-        _unwatched(_checked)(x, input_size, arguments)
-    elif not _is_recorded(x, input_size, arguments):
-        return _unwatched(_dispatch)(x, input_size, arguments, None)
     if size is not None and not isinstance(size, list | tuple):
         size = [size] * (x.dim() - 2)
     if scale_factor is not None and not isinstance(scale_factor, list | tuple):
         scale_factor = [scale_factor] * (x.dim() - 2)
+    if _get_tracing_state() and input_size is None and any(isinstance(n, Tensor) for n in size or ()):
+        return _of_extents(x, size, scale_factor, *arguments[2:])
+    if not is_dynamo_compiling():  # the operator's own errors are of other classes
+        _unwatched(_checked)(x, input_size, arguments)
+    elif not _is_recorded(x, input_size, arguments):
+        return _unwatched(_dispatch)(x, input_size, arguments, None)
     if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
     flags = (None if align_corners is None else bool(align_corners), bool(recompute_scale_factor), bool(antialias))
     return _called(x, input_size, (size, scale_factor, mode, *flags))
+
+
+def _of_extents(x: Tensor, size: Any, *others: Any) -> Tensor:
+    """Let ``torch.jit.trace``, to which extents of a shape are tensors, record the size as what it was made of."""
+    tensors = [n if isinstance(n, Tensor) else torch.full((), n) for n in size]
+    result: Tensor = torch.ops.cupysample.interpolate.of_extents(x, tensors, *others)
+    return result
+
+
+@torch.library.impl("cupysample::interpolate.of_extents", "CompositeImplicitAutograd")
+def _interpolate_of_extents(input: Tensor, size: Any, *others: Any) -> Tensor:
+    return _operator(input, None, (size, *others))
 
 
 def _is_recorded(x: Tensor, input_size: Any, arguments: Arguments) -> bool:

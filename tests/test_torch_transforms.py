@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -273,16 +272,30 @@ def test_symbolic_traces() -> None:
     torch.testing.assert_close(ours(duck), theirs(ONES))
 
 
-def test_scripted_traces() -> None:
-    """A size taken from a shape is a tensor while ``torch.jit.trace`` looks."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(
-            lambda x: cupysample.interpolate(F.max_pool2d(x, 2), size=x.shape[2:], mode="bilinear"),
-            torch.ones(1, 1, 4, 4),
-        )
-        x = torch.randn(1, 1, 4, 4)
-        torch.testing.assert_close(traced(x), F.interpolate(F.max_pool2d(x, 2), size=(4, 4), mode="bilinear"))
+@pytest.mark.parametrize(
+    "size",
+    [lambda x: x.shape[2:], lambda x: x.shape[3], lambda x: (x.shape[2] * 2, 3), lambda x: [3, x.shape[3] // 2 + 1]],
+    ids=["shape", "extent", "mixed", "halved"],
+)
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+def test_traced_sizes_follow_the_input(size: Callable[[Tensor], Any]) -> None:
+    """A size taken from a shape is a tensor while ``torch.jit.trace`` looks; gradients follow too."""
+
+    def function(x: Tensor) -> Tensor:
+        return cupysample.interpolate(F.max_pool2d(x, 2), size=size(x), mode="bilinear")
+
+    traced = torch.jit.trace(function, torch.ones(1, 1, 4, 4))
+    for shape in ((1, 1, 4, 4), (2, 1, 6, 9)):
+        x = torch.randn(shape, requires_grad=True)
+        y, expected = traced(x), function(x)
+        assert torch.equal(y, expected)
+        gradient, expected = (torch.autograd.grad(each.square().sum(), x) for each in (y, expected))
+        assert torch.equal(gradient[0], expected[0])
+
+
+def test_traced_sizes_are_checked() -> None:
+    with pytest.raises(TypeError, match="expected size to be one of int or"):
+        torch.jit.trace(lambda x: cupysample.interpolate(x, size=(x.shape[2] * 0.5, 3)), ONES)
 
 
 def test_exports_with_a_dynamic_extent() -> None:
