@@ -365,7 +365,7 @@ def test_a_stream_that_means_two_things_is_refused() -> None:
 def test_device_memory_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     for x in (OnDevice(noise(1, 1, 2, 2)), Described(noise(1, 1, 2, 2))):
-        with pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*cupysample\[cuda12\]"):
+        with pytest.raises(RuntimeError, match=r"with CuPy, which cannot be imported .*cupy-cuda12x\[ctk\]"):
             interpolate(x, 4)
 
 
