@@ -1,10 +1,10 @@
 """Blocks: a band as small dense matrices, for BLAS.
 
 ``rows`` consecutive outputs read overlapping windows; all that they read is one window of ``width`` pixels, and they are a
-dense matrix times it. Where the windows of consecutive blocks are equally far apart, the blocks are one ``Run``: one call
-of NumPy over a strided view. Around the few blocks at the borders, an axis of a simple ratio is a single run::
+dense matrix times it. Where the windows of consecutive blocks are equally far apart, the blocks are one ``Stretch``: one call
+of NumPy over a strided view. Around the few blocks at the borders, an axis of a simple ratio is a single one::
 
-    linear, 8 -> 16, blocks of 4 rows           run  row  pixel  step  matrices
+    linear, 8 -> 16, blocks of 4 rows       stretch  row  pixel  step  matrices
        pixels  0 1 2                             0    0     0     1    1 x (4, 4)
                  1 2 3 4                         1    4     1     2    2 x (4, 4)
                      3 4 5 6                     2   12     4     0    1 x (4, 4)
@@ -76,7 +76,7 @@ class Choice(NamedTuple):
         return blocks * per_block + gemms * GEMM_NS + tiles * self.calls * CALL_NS
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Blocks whose windows are equally far apart.
 
     row:     first output.
@@ -91,7 +91,7 @@ class Run(NamedTuple):
     matrix: NDArray[Any]
 
 
-def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> list[Run]:
+def stretches(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> list[Stretch]:
     """Return the matrices of the outputs ``start … stop - 1``.
 
     Fixed-point weights come scaled by ``2**-bits``: a power of two, so that products and sums stay exact.
@@ -106,10 +106,10 @@ def runs(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]
     found = []
     for first, last in _equally_spaced(pixel[:whole]):
         step = int(pixel[first + 1] - pixel[first]) if last - first > 1 else 0
-        found.append(Run(start + first * rows, int(pixel[first]), step, _compact(matrices[first:last], choice)))
+        found.append(Stretch(start + first * rows, int(pixel[first]), step, _compact(matrices[first:last], choice)))
     if n % rows:
         rest = _compact(matrices[whole:, : n % rows], choice)
-        found.append(Run(start + whole * rows, int(pixel[whole]), 0, rest))
+        found.append(Stretch(start + whole * rows, int(pixel[whole]), 0, rest))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cupysample._blocks import Choice, Run
+from cupysample._blocks import Choice, Stretch
 from cupysample._tuning import CACHE_LINE, COPIED, DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Product:
 
 
 def products(
-    runs: list[Run], choice: Choice, x: Strided, y: Strided, axis: int, pixel: int, row: int
+    stretches: list[Stretch], choice: Choice, x: Strided, y: Strided, axis: int, pixel: int, row: int
 ) -> Iterator[Step]:
     """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
 
@@ -130,12 +130,12 @@ def products(
     x_axis, y_axis = x.strides[axis], y.strides[axis]
     x_number, y_number = inner.pop()[1:] if channels > 1 else (x_axis, y_axis)
     vectors, x_vector, y_vector = ((outer if right else inner) or [(1, x_axis, y_axis)]).pop()
-    for run in runs:
-        blocks, rows, width = run.matrix.shape if not right else run.matrix.swapaxes(1, 2).shape
-        matrix = run.matrix if blocks > 1 else run.matrix[0]
-        x_offset = x.offset + (run.pixel - pixel) * x_axis
-        y_offset = y.offset + (run.row - row) * y_axis
-        steps = blocks, run.step * x_axis, rows // channels * y_axis
+    for stretch in stretches:
+        blocks, rows, width = stretch.matrix.shape if not right else stretch.matrix.swapaxes(1, 2).shape
+        matrix = stretch.matrix if blocks > 1 else stretch.matrix[0]
+        x_offset = x.offset + (stretch.pixel - pixel) * x_axis
+        y_offset = y.offset + (stretch.row - row) * y_axis
+        steps = blocks, stretch.step * x_axis, rows // channels * y_axis
         for first, pieces, n in _pieces(vectors, GEMM_MACS // (rows * width)):
             batch = [*outer, *inner, (pieces, n * x_vector, n * y_vector), steps]
             batch = [each for each in batch if each[0] > 1]

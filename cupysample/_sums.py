@@ -11,7 +11,7 @@ import numpy as np
 
 from cupysample import _steps, _ways
 from cupysample._arrays import Layout
-from cupysample._blocks import Choice, Run, pixels_read, runs, window
+from cupysample._blocks import Choice, Stretch, pixels_read, stretches, window
 from cupysample._plan import Plan
 from cupysample._program import Program, Range, fitted, is_dense, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
@@ -52,7 +52,7 @@ class Shared:
     """What tiles have in common."""
 
     def __init__(self) -> None:
-        self.products = functools.cache(functools.partial(_products, functools.cache(runs)))
+        self.products = functools.cache(functools.partial(_products, functools.cache(stretches)))
         self.biases = functools.cache(_biases)
         self.pixels = functools.cache(_pixels)
 
@@ -104,7 +104,7 @@ def _steps_of(
 
 
 def _products(
-    blocks: Callable[..., list[Run]],
+    blocks: Callable[..., list[Stretch]],
     axis: Axis,
     choice: Choice,
     x: Strided,
