@@ -41,9 +41,10 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         key=lambda order: _ns(program, order, repeated),
     )
 
-    # Whole rows have no gaps between them, and of those that are picked first no other is read.
+    # Whole rows have no gaps between them, and of those that are picked first no other is read; nor of slices.
     whole = gathered if is_dense(source, program.order) else ()
-    read = [(1 if d in whole[:1] else axis.n_in, axis.n_out) for d, axis in program.axes.items()]
+    read = {d: axis.n_in for d, axis in program.axes.items() if d in gathered and d not in whole[:1]}
+    outputs = outputs_of(TILE_BYTES // element.itemsize, program.shape, read, gathered)
 
     @functools.cache  # tiles share it
     def pixels(d: int, a: int, b: int) -> NDArray[np.int64] | int:
@@ -70,7 +71,7 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         return (_steps.Gather(picks),)
 
     program.memory += COPIED * TILE_BYTES  # what is picked where there are gaps
-    return program.cut(outputs_of(TILE_BYTES // element.itemsize, read), steps, repeated, sliced, whole=whole)
+    return program.cut(outputs, steps, repeated, sliced, whole=whole)
 
 
 def _step(axis: Axis) -> int:

@@ -69,7 +69,9 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 
 def exact(plan: Plan, source: Layout, out: Layout) -> Program:
     """Tiles without steps, for the sums of ``_exact``."""
-    return fitted(functools.partial(_exact, plan, source, out), outputs_of(TILE_ELEMENTS, plan.sizes))
+    read = {d + 2: axis.n_in for d, axis in enumerate(plan.axes)}
+    outputs = outputs_of(TILE_ELEMENTS, out.shape, read, sorted(read, reverse=True))
+    return fitted(functools.partial(_exact, plan, source, out), outputs)
 
 
 def _exact(plan: Plan, source: Layout, out: Layout, outputs: float) -> Program:

@@ -63,12 +63,42 @@ def largest(read: list[int], written: list[int]) -> int:
     return max(math.prod(read[:d] + written[d:]) for d in range(len(read) + 1))
 
 
-def outputs_of(elements: int, axes: Iterable[tuple[int, int]]) -> float:
-    """Outputs of which so many elements are read or written, whichever is more, but for what windows share.
+def least_outputs(elements: int, axes: Iterable[tuple[int, int]]) -> float:
+    """Outputs of which so many elements are read, written or on the way, in whatever order, but for what windows share.
 
     axes:  pixels that are read and outputs of each.
     """
     return elements / math.prod(max(1.0, n_in / n_out) for n_in, n_out in axes)
+
+
+def outputs_of(elements: int, shape: tuple[int, ...], read: dict[int, int], order: Collection[int]) -> float:
+    """The same in one order of the axes: one that grows after another has shrunk makes nothing larger before.
+
+    read:  pixels of each axis that are read for all of its outputs.
+    """
+
+    def most(outputs: float) -> float:
+        blocks = dict(enumerate(blocks_of(outputs, shape)))
+        sizes = blocks | {d: max(1.0, blocks[d] * n / shape[d]) for d, n in read.items()}
+        stages = [math.prod(sizes.values())]
+        for d in order:
+            sizes[d] = blocks[d]
+            stages.append(math.prod(sizes.values()))
+        return max(stages)
+
+    outputs = least_outputs(elements, ((n, shape[d]) for d, n in read.items()))
+    while outputs < math.prod(shape) and most(2 * outputs) <= elements:
+        outputs *= 2
+    return outputs
+
+
+def blocks_of(outputs: float, shape: tuple[int, ...]) -> list[float]:
+    """Outputs of each axis in a tile of so many, as many of the last as there can be."""
+    blocks = []
+    for n in reversed(shape):
+        blocks.append(max(1, min(n, outputs)))
+        outputs /= blocks[-1]
+    return blocks[::-1]
 
 
 def fitted(prepare: Callable[[float], Program], outputs: float) -> Program:

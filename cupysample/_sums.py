@@ -13,7 +13,7 @@ from cupysample import _steps, _ways
 from cupysample._arrays import Layout
 from cupysample._blocks import Choice, Stretch, pixels_read, stretches, window
 from cupysample._plan import Plan
-from cupysample._program import Program, Range, fitted, is_dense, outputs_of
+from cupysample._program import Program, Range, fitted, is_dense, ordered, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
 from cupysample._tuning import COPIED, TILE_BYTES
@@ -31,16 +31,18 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     way = min(_ways.ways(plan, source, out, native), key=lambda way: way.ns, default=None)
     if way is None:
         return None
+    read = {way.order.index(d + 2): axis.n_in for d, axis in enumerate(plan.axes)}
     # Of the axis that is packed first no other pixel is read.
-    first = [way.order[position] - 2 for position in way.packed[:1]]
-    read = [(len(pixels_read(axis)) if d in first else axis.n_in, axis.n_out) for d, axis in enumerate(plan.axes)]
-    make = functools.partial(_prepare, plan, source, out, way, Shared())
-    return fitted(make, outputs_of(TILE_BYTES // way.work.dtype.itemsize, read))
+    read |= {position: len(pixels_read(plan.axes[way.order[position] - 2])) for position in way.packed[:1]}
+    elements, order = TILE_BYTES // way.work.dtype.itemsize, [each.position for each in way.passes]
+    outputs = outputs_of(elements, ordered(out.shape, way.order), read, order)
+    return fitted(functools.partial(_prepare, plan, source, out, way, Shared()), outputs)
 
 
 def _prepare(plan: Plan, source: Layout, out: Layout, way: Way, shared: Shared, outputs: float) -> Program:
-    """The program of a way for tiles of so many outputs."""
+    """The program of a way for tiles of so many outputs, but with all channels where they are in its matrices."""
     program = Program(plan, source, out, way.order)
+    outputs = max(outputs, *(each.strategy.channels for each in way.passes if isinstance(each.strategy, Choice)), 1)
     units = {each.position: each.strategy.rows for each in way.passes if isinstance(each.strategy, Choice)}
     whole = way.packed if is_dense(source, way.order) else ()
     if way.packed:

@@ -21,7 +21,7 @@ import numpy as np
 from cupysample._arrays import Layout
 from cupysample._blocks import Choice, choose, pixels_read
 from cupysample._plan import DTYPES, Plan
-from cupysample._program import Order, is_dense, ordered, orders, outputs_of
+from cupysample._program import Order, is_dense, least_outputs, ordered, orders
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
 from cupysample._taps import Axis, fixed_point_bits
 from cupysample._tuning import CALL_NS, COPY_NS, GATHER_NS, INDEXED, LANE_BYTES, LOOP_NS, SLICE_NS, SLICES, TILE_BYTES
@@ -79,7 +79,9 @@ def ways(plan: Plan, source: Layout, out: Layout, native: tuple[bool, bool]) -> 
     """Every way. Fixed point has but one order of the axes, for it rounds after each."""
     work = _work(plan, source.dtype)
     axes = [d for d, axis in enumerate(plan.axes) if not axis.identity]
-    undivided = out.shape[1] <= int(outputs_of(TILE_BYTES // work.dtype.itemsize, plan.sizes))  # all are in every tile
+    undivided = out.shape[1] <= int(
+        least_outputs(TILE_BYTES // work.dtype.itemsize, plan.sizes)
+    )  # all are in every tile
     permutations = [axes[::-1]] if plan.arithmetic == "fixed" else list(itertools.permutations(axes))
     skipping = tuple(d for d in axes if native[0] and _skips(plan.axes[d]))
     for order, skipped in itertools.product(orders(len(out.shape)), ((), skipping) if skipping else ((),)):

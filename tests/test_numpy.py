@@ -705,6 +705,23 @@ def test_memory_is_bounded(name: str, threads: int) -> None:
         cupysample._threads._chosen[:] = before
 
 
+MIXED: dict[str, tuple[tuple[int, ...], str, dict[str, Any], int]] = {
+    "fixed": ((1, 3, 2, 30_000), "uint8", {"size": (9000, 9), "mode": "bilinear", "antialias": True}, 3),
+    "floats": ((1, 2, 14, 4964), "float32", {"size": (13_225, 1), "mode": "bilinear", "antialias": True}, 1),
+    "exact": ((1, 3, 2, 30_000), "int16", {"size": (900, 9), "mode": "bilinear", "antialias": True}, 3),
+    "copies": ((1, 3, 1624, 4, 25), "float32", {"size": (1, 3196, 339), "mode": "nearest"}, 12),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_tiles_where_one_axis_grows_and_another_shrinks(name: str) -> None:
+    """As large as they can be: each reads the long axis anew, so that thousands would take thousands of times as long."""
+    shape, dtype, arguments, most = MIXED[name]
+    x = noise(*shape, dtype=dtype)
+    assert len(program_of(x, **arguments).cuts) <= most
+    check(x, arguments)
+
+
 def test_memory_of_a_thread_is_bounded() -> None:
     """Of steps and, if a tile is not finite, ``_exact``'s: where windows of a tile overlap in three axes too."""
     program = program_of(noise(1, 1, 16, 387, 344, dtype="uint8"), size=(6, 14, 898), mode="lanczos", antialias=True)
@@ -809,6 +826,12 @@ def test_channels_of_a_tile_that_reads_much_for_each_output(dtype: str) -> None:
         np.testing.assert_array_equal(y, expected)
     else:
         bounds.assert_within(y, expected, bounds.bound(x, **case.arguments), sane=1)
+
+
+def test_channels_of_a_tile_that_gets_smaller() -> None:
+    """All, where windows overlap so much that memory allows fewer outputs than there are channels in the matrices."""
+    x = cases.lay_out(noise(1, 7, 227, 536, 14, dtype="uint8"), "channels_last")
+    check(x, {"size": (8, 23, 1), "mode": "lanczos", "antialias": True})
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
