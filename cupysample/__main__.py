@@ -54,9 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(arguments)
         finally:
             print(end="", flush=True)  # here, where its failure is caught
-    except BrokenPipeError:
+    except OSError as error:  # of the output: commands have their own words for files
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
-        return 1
+        if isinstance(error, BrokenPipeError):
+            return 1
+        print(f"{PROGRAM}: error: the output cannot be written ({one_line(error)})", file=sys.stderr)
+        return 2
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -103,8 +106,8 @@ def _resize(options: argparse.Namespace) -> None:
     pictures.write(result, options.output)
     if picture.frames > 1:
         print(f"{options.input}: holds {picture.frames} pictures; the first was resized", file=sys.stderr)
-    if picture.was_deeper:
-        print(f"{options.input}: has more than 8 bits a colour; Pillow reads 8 of them", file=sys.stderr)
+    if picture.lost:
+        print(f"{options.input}: {picture.lost}", file=sys.stderr)
     how = f"{options.mode}{' antialias' if options.antialias else ''} on {device.name}, {milliseconds:.1f} ms"
     print(f"{options.output}: {result.mode} {picture.size} -> {result.size}, {how}")
 

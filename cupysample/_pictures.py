@@ -77,7 +77,7 @@ class Picture:
     mode: str
     icc_profile: bytes | None = None
     frames: int = 1  # in the file it came from: the first one is here
-    was_deeper: bool = False  # the file holds more than 8 bits of each colour, of which 8 are here
+    lost: str = ""  # what the file has and this has not, because Pillow does not read it
 
     @property
     def size(self) -> str:
@@ -109,13 +109,13 @@ def _read(path: Path) -> Picture:
     with Image.open(path) as image:
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG and its previews
         sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM", "JPEG2000")
-        was_deeper = _is_deeper(image)
+        lost = _lost(image)
         upright = ImageOps.exif_transpose(image)
         mode = _working_mode(upright)
         pixels = _pixels(upright, mode)
     if sixteen_bits:
         mode, pixels = "I;16", pixels.clip(0, 65535).astype(np.uint16)
-    return Picture(pixels, mode, upright.info.get("icc_profile") or None, frames, was_deeper)
+    return Picture(pixels, mode, upright.info.get("icc_profile") or None, frames, lost)
 
 
 def resize(picture: Picture, device: Device, **options: Any) -> Picture:
@@ -165,6 +165,13 @@ def _working_mode(image: Image.Image) -> str:
         raise PictureError(f"pictures of mode {image.mode} are not supported; convert it to RGB first")
     mode = _WORKING_MODE[image.mode]
     return _SEE_THROUGH.get(mode, mode) if image.has_transparency_data else mode
+
+
+def _lost(image: Image.Image) -> str:
+    """What Pillow does not read of a file that is not loaded yet."""
+    if image.mode[0] == "I" and "transparency" in image.info:
+        return "has a transparent colour, which grey of 16 bits has not here"
+    return "has more than 8 bits a colour; Pillow reads 8 of them" if _is_deeper(image) else ""
 
 
 def _is_deeper(image: Image.Image) -> bool:

@@ -225,12 +225,23 @@ def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     if not is_dynamo_compiling():  # the operator's own errors are of other classes
         _unwatched(_checked)(x, input_size, arguments)
     elif not _is_recorded(x, input_size, arguments):
-        return _unwatched(_dispatch)(x, input_size, arguments, None)
+        return _unwatched(_plainly)(x, input_size, arguments)
     if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
     flags = (None if align_corners is None else bool(align_corners), bool(recompute_scale_factor), bool(antialias))
     return _called(x, input_size, (size, scale_factor, mode, *flags))
+
+
+def _plainly(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
+    """A plain call from inside of a compiled function, which has NumPy's scalars as arrays without axes."""
+    return _dispatch(x, _scalar(input_size), tuple(map(_scalar, arguments)), None)
+
+
+def _scalar(words: Any) -> Any:
+    if isinstance(words, list | tuple):
+        return tuple(map(_scalar, words))
+    return words[()] if isinstance(words, np.ndarray) and not words.ndim else words
 
 
 def _of_extents(x: Tensor, size: Any, *others: Any) -> Tensor:

@@ -203,6 +203,7 @@ class _Job:
             self._helpers -= 1
             if self._helpers == 0:
                 self._helped.release()
+        del error, work  # as in run
 
     def _close(self) -> None:
         """Give out no more, and let go of the arrays, for a call for help may lie in the queue for long."""

@@ -208,10 +208,22 @@ def test_depth_that_pillow_drops_is_said(
     assert (image.mode == "I;16") != note
 
 
+def test_transparency_that_pillow_drops_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Grey of 16 bits of which one is transparent: a chunk behind the header of one that has none."""
+    Image.fromarray(noise(9, 11, dtype=np.uint16)).save(tmp_path / "in.png")
+    assert not _pictures.read(tmp_path / "in.png").lost
+    data, header = (tmp_path / "in.png").read_bytes(), 33
+    chunk = b"tRNS" + struct.pack(">H", 7)
+    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "in.png").write_bytes(data[:header] + chunk + data[header:])
+    resize(tmp_path / "in.png", tmp_path / "out.png")
+    assert "in.png: has a transparent colour" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("ending", ["png", "tif", "ppm", "jpg", "webp", "gif", "bmp"])
 def test_no_depth_is_missed_in_8_bits(tmp_path: Path, ending: str) -> None:
     Image.fromarray(noise(9, 11, 3)).save(tmp_path / f"in.{ending}")
-    assert not _pictures.read(tmp_path / f"in.{ending}").was_deeper
+    assert not _pictures.read(tmp_path / f"in.{ending}").lost
 
 
 def test_bits_become_greys(tmp_path: Path) -> None:
@@ -504,6 +516,20 @@ def test_nobody_reads_the_output(photo: Path, arguments: tuple[str, ...]) -> Non
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("resize", "photo.png", "out.png", *SIZE)])
+def test_the_output_does_not_fit(photo: Path, arguments: tuple[str, ...]) -> None:
+    """On a full disk: one line."""
+    command = [sys.executable, "-m", "cupysample", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, env=environment, cwd=photo.parent, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the output cannot be written" in done.stderr
 
 
 def test_too_little_memory(

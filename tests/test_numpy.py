@@ -709,7 +709,7 @@ MIXED: dict[str, tuple[tuple[int, ...], str, dict[str, Any], int]] = {
     "fixed": ((1, 3, 2, 30_000), "uint8", {"size": (9000, 9), "mode": "bilinear", "antialias": True}, 3),
     "floats": ((1, 2, 14, 4964), "float32", {"size": (13_225, 1), "mode": "bilinear", "antialias": True}, 1),
     "exact": ((1, 3, 2, 30_000), "int16", {"size": (900, 9), "mode": "bilinear", "antialias": True}, 3),
-    "copies": ((1, 3, 1624, 4, 25), "float32", {"size": (1, 3196, 339), "mode": "nearest"}, 12),
+    "copies": ((1, 3, 1624, 4, 25), "float32", {"size": (1, 300, 113), "mode": "nearest"}, 3),
 }
 
 

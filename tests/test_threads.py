@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -427,3 +430,33 @@ def test_nobody_works_on_after_an_interrupt() -> None:
         assert active == before, entered[-1]
     assert sorted(each for each in active if each > 0) == list(range(1, 9))
     assert {"deal", "run", "call", "__next__", "_close"} <= set(entered)
+
+
+@pytest.mark.parametrize("caller_fails", [True, False])
+def test_errors_let_go_of_arrays(caller_fails: bool) -> None:
+    """Without the garbage collector: the frames of a traceback hold none that hold it."""
+    caller, helping = threading.current_thread(), threading.Event()
+    alive: list[weakref.ref[NDArray[Any]]] = []
+
+    def work(pieces: Iterator[int]) -> None:
+        held, mine = np.empty(8), threading.current_thread() is caller
+        alive.append(weakref.ref(held))
+        for _ in pieces:
+            if mine:
+                helping.wait(10)
+            else:
+                helping.set()
+            if mine == caller_fails:
+                raise MemoryError
+
+    gc.disable()
+    try:
+        with suppress(MemoryError):
+            _threads.deal(work, range(4), 2)
+            raise AssertionError("nobody failed")
+        end = time.monotonic() + 10
+        while any(each() is not None for each in alive) and time.monotonic() < end:  # a helper may be about to let go
+            time.sleep(0.001)
+        assert [each() for each in alive] == [None, None]
+    finally:
+        gc.enable()
