@@ -78,7 +78,9 @@ def _exact(plan: Plan, source: Layout, out: Layout, outputs: float) -> Program:
     """Of so many outputs each."""
     program = Program(plan, source, out, orders(len(out.shape))[0])
     built = {d: axis for d, axis in program.axes.items() if not axis.is_kept}
-    program.cut(outputs, lambda _: (), parts={d: max(1, PART_WEIGHTS // (axis.width + 1)) for d, axis in built.items()})
+    parts = {d: max(1, PART_WEIGHTS // (axis.width + 1)) for d, axis in built.items()}
+    periods = {d: max(1, axis.period[0]) for d, axis in built.items()}  # tiles of whole ones share their rows
+    program.cut(outputs, lambda _: (), periods, parts=parts)
     program.memory = program.exact_bytes(max(cut.largest for cut in program.cuts))
     for d, axis in program.axes.items():
         rows = max(cut.out[d].stop - cut.out[d].start for cut in program.cuts)
