@@ -209,7 +209,8 @@ class Program:
             source, out = source.transpose(self.order), out.transpose(self.order)
         n = 1
         if len(self.cuts) > 1:
-            n = min(threads(), len(self.cuts), max(1, self.spare // (self.scratch + self.memory)))
+            scratch = 2 * self.scratch if self.parts else self.scratch  # other helpers may make the other part
+            n = min(threads(), len(self.cuts), max(1, self.spare // (scratch + self.memory)))
         if n == 1:
             self._make(source, out, self.cuts)
         else:

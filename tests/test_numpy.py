@@ -722,6 +722,25 @@ def test_tiles_where_one_axis_grows_and_another_shrinks(name: str) -> None:
     check(x, arguments)
 
 
+def test_memory_of_parts_is_bounded() -> None:
+    """Of a complex array each part is made by some of many helpers, not all by the same, and each keeps what it worked in."""
+    gradient = cases.lay_out(noise(1, 2, 16, 33, 5770, dtype="complex64"), "channels_last")
+    before = list(cupysample._threads._chosen)
+    cupysample.set_num_threads(16)
+    pool = cupysample._threads._pool
+    pool.end()
+    pool.forget()
+    pool.call(15, cupysample._threads._Job(lambda _: None, ()))  # they start
+    try:
+        tracemalloc.start()
+        y = cupysample.interpolate_backward(gradient, (1, 2, 14, 180, 70), size=(16, 33, 5770), mode="trilinear")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= y.nbytes * 1.1 + (16 << 20)
+    finally:
+        cupysample._threads._chosen[:] = before
+
+
 def test_memory_of_a_thread_is_bounded() -> None:
     """Of steps and, if a tile is not finite, ``_exact``'s: where windows of a tile overlap in three axes too."""
     program = program_of(noise(1, 1, 16, 387, 344, dtype="uint8"), size=(6, 14, 898), mode="lanczos", antialias=True)
