@@ -159,14 +159,13 @@ class Axis:
         return (rows, pixels) if exact and pixels > 0 else (0, 0)
 
     @property
-    def inner(self) -> tuple[int, int]:
-        """Rows that no border reaches, from the first to the end: by their distance from it, in pixels."""
+    def interior(self) -> tuple[int, int]:
+        """Rows of an axis with a period that no border reaches, from the first to the end: by their distance from it, in pixels."""
         forward = self.T if self.transposed else self
         margin = forward.width + 2
         if self.transposed:  # of the outputs that read a pixel none may be near it
             return 2 * margin, min(forward.n_in, math.floor(forward.step * forward.n_out)) - 2 * margin
-        first, end = margin / max(self.step, 1e-30), (self.n_in - margin) / max(self.step, 1e-30)
-        return math.ceil(first), math.floor(min(end, self.n_out))
+        return math.ceil(margin / self.step), min(math.floor((self.n_in - margin) / self.step), self.n_out)
 
 
 def weight_dtype(dtype: str) -> np.dtype[Any]:
@@ -197,8 +196,10 @@ def _part(axis: Axis, start: int, stop: int) -> Taps:
 def _periods_back(axis: Axis, start: int, stop: int) -> int:
     """By how many periods these rows come after others that are alike, the first ones that no border reaches."""
     rows, _ = axis.period
-    first, end = axis.inner
-    return (start - first) // rows if rows and first <= start and stop <= end else 0
+    if not rows:
+        return 0
+    first, end = axis.interior
+    return (start - first) // rows if first <= start and stop <= end else 0
 
 
 def _build_all(axis: Axis) -> Taps:

@@ -176,6 +176,10 @@ def test_sixteen_bits_that_pillow_reads_as_32(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image, resampled(pixels))
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def written_with_16_bits(path: Path, channels: int) -> None:
     """A picture that Pillow cannot write; PNG has grey with alpha too, which OpenCV cannot write."""
     pixels = noise(9, 11, channels, dtype=np.uint16)
@@ -184,10 +188,7 @@ def written_with_16_bits(path: Path, channels: int) -> None:
         return
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     parts = (b"IHDR", struct.pack(">IIBBBBB", 11, 9, 16, 4, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
-    chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    )
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts))
 
 
 @pytest.mark.parametrize(
@@ -213,9 +214,7 @@ def test_transparency_that_pillow_drops_is_said(tmp_path: Path, capsys: pytest.C
     Image.fromarray(noise(9, 11, dtype=np.uint16)).save(tmp_path / "in.png")
     assert not _pictures.read(tmp_path / "in.png").lost
     data, header = (tmp_path / "in.png").read_bytes(), 33
-    chunk = b"tRNS" + struct.pack(">H", 7)
-    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    (tmp_path / "in.png").write_bytes(data[:header] + chunk + data[header:])
+    (tmp_path / "in.png").write_bytes(data[:header] + png_chunk(b"tRNS", struct.pack(">H", 7)) + data[header:])
     resize(tmp_path / "in.png", tmp_path / "out.png")
     assert "in.png: has a transparent colour" in capsys.readouterr().err
 
@@ -502,6 +501,19 @@ def test_large_pictures(
     assert line.endswith("photo.png: too large for Pillow: Image size (99 pixels) exceeds limit of 80 pixels\n")
 
 
+def run_into(stdout: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, which writes what it has to say when it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "cupysample", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+        cwd=folder,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("--help",), ("resize", "photo.png", "out.png", *SIZE), ("demo", "--output", "out.png")]
 )
@@ -509,25 +521,17 @@ def test_nobody_reads_the_output(photo: Path, arguments: tuple[str, ...]) -> Non
     """As under ``| head``: no traceback."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "cupysample", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
-    done = subprocess.run(
-        command, env=environment, cwd=photo.parent, stdout=writer, stderr=subprocess.PIPE, check=False
-    )
+    done = run_into(writer, photo.parent, *arguments)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("resize", "photo.png", "out.png", *SIZE)])
 def test_the_output_does_not_fit(photo: Path, arguments: tuple[str, ...]) -> None:
     """On a full disk: one line."""
-    command = [sys.executable, "-m", "cupysample", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            command, env=environment, cwd=photo.parent, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = run_into(full.fileno(), photo.parent, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "the output cannot be written" in done.stderr
 
