@@ -2,7 +2,8 @@
 
 slices     where the pixels picked are equally far apart
 repeats    where every pixel is picked as often: strided copies, or along the last axis one wider integer
-gathers    any others
+gathers    any others, axis by axis
+at once    any of these along all axes, where all lies densely and several elements behind a pixel
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from cupysample import _steps
 from cupysample._arrays import Layout
 from cupysample._plan import Plan
 from cupysample._program import Order, Program, Range, is_dense, orders, outputs_of
-from cupysample._steps import SCRATCH, Pick, Step, Strided
+from cupysample._steps import BYTE, INDEX, OUT, SCRATCH, SOURCE, Pick, Step, Strided
 from cupysample._taps import Axis
-from cupysample._tuning import COPIED, GATHER_NS, TILE_BYTES
+from cupysample._tuning import AT_ONCE_BYTES, AT_ONCE_PIXELS, AT_ONCE_TILE, COPIED, GATHER_NS, SLICED_BYTES, TILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,12 +31,20 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     """Return the program of the cheapest order; None where bytes must be swapped, or an axis is too long for tables."""
     if not (source_is_native and out_is_native) or not all(axis.is_kept for axis in plan.axes):
         return None
+    # Of one channel, which lies before as well as behind, rows of pixels are the better ones.
     planar, interleaved = orders(len(out.shape))
-    program = Program(plan, source, out, interleaved if is_dense(out, interleaved) else planar)
+    order = interleaved if is_dense(out, interleaved) and not is_dense(out, planar) else planar
+    program = Program(plan, source, out, order)
     program.view = np.dtype(f"u{source.itemsize}") if source.itemsize <= np.dtype(np.uint64).itemsize else None
     element = program.view or np.dtype(source.dtype)
     sliced = {d: step for d, axis in program.axes.items() if (step := _step(axis))}
     repeated = {d: times for d, axis in program.axes.items() if d not in sliced and (times := _times(axis))}
+    if is_dense(source, program.order) and is_dense(out, program.order):
+        picked, pixel = _pixel(program, sliced)
+        nbytes = pixel * source.itemsize
+        least = AT_ONCE_BYTES if len(sliced) + len(repeated) < len(program.axes) else source.itemsize + 1
+        if picked and least <= nbytes <= (AT_ONCE_TILE if len(sliced) < len(program.axes) else SLICED_BYTES):
+            return _at_once(program, picked, pixel, nbytes)
     gathered = min(
         itertools.permutations(d for d in program.axes if d not in sliced),
         key=lambda order: _ns(program, order, repeated),
@@ -72,6 +81,38 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 
     program.memory += COPIED * TILE_BYTES  # what is picked where there are gaps
     return program.cut(outputs, steps, repeated, sliced, whole=whole)
+
+
+def _pixel(program: Program, sliced: dict[int, int]) -> tuple[list[int], int]:
+    """The axes along which pixels are picked, to the last that changes, and the elements that lie behind them."""
+    changed = [d for d, axis in program.axes.items() if sliced.get(d) != 1 or axis.n_out < axis.n_in]
+    picked = [d for d in program.axes if d <= max(changed, default=-1)]
+    return picked, math.prod(program.shape[max(changed, default=-1) + 1 :])
+
+
+def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Program:
+    """Both arrays are dense: what a tile reads and what it writes are pixels one after another, each of so many elements and bytes."""
+    whole = tuple(program.axes)
+    pitches = {d: math.prod(program.axes[e].n_in for e in picked if e > d) for d in picked}
+    plane = program.axes[picked[0]].n_in * pitches[picked[0]] * nbytes
+
+    @functools.cache  # tiles share it
+    def pixels(d: int, a: int, b: int) -> NDArray[np.int64]:
+        """What the outputs ``a … b - 1`` of an axis add to the number of a pixel in the window."""
+        places = program.axes[d].taps(a, b).left - program.window(d, (a, b), whole)[0]
+        return (places * pitches[d]).reshape(-1, *(1 for e in picked if e > d))
+
+    def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
+        each = [pixels(d, *tile[d]) for d in picked]
+        planes, shape = math.prod(b - a for a, b in tile[: picked[0]]), tuple(len(places) for places in each)
+        read, made = 1 + sum(int(places.max()) for places in each), math.prod(shape)
+        index = Strided(SCRATCH, 0, shape, _steps.dense_strides(shape, INDEX.itemsize), INDEX)
+        program.scratch = max(program.scratch, _steps.scratch_bytes(shape, INDEX.itemsize))
+        x = Strided(SOURCE, 0, (planes, read, nbytes), (plane, nbytes, 1), BYTE)
+        y = Strided(OUT, 0, (planes, made, nbytes), (made * nbytes, nbytes, 1), BYTE)
+        return (_steps.GatherAtOnce(each, index, x, y),)
+
+    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps, whole=whole)
 
 
 def _step(axis: Axis) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SOURCE, OUT, SCRATCH = range(3)
 """Whose memory: the array that is read, the one that is written, the thread's own."""
 
+BYTE, INDEX = np.dtype(np.uint8), np.dtype(np.int64)
+
 
 class Strided(NamedTuple):
     """An array as numbers; ``offset`` is from the first element of the tile, or of the scratch memory."""
@@ -88,6 +90,8 @@ def held(step: Step) -> list[NDArray[Any]]:
         arrays = [step.bias]
     elif isinstance(step, Gather):
         arrays = [pick.pixels for pick in step.picks if not isinstance(pick.pixels, int)]
+    elif isinstance(step, GatherAtOnce):
+        arrays = [*step.pixels]
     elif isinstance(step, Take):
         arrays = [step.pixels]
     return [_whole(array) for array in arrays]
@@ -342,6 +346,25 @@ class Gather:
             x = result
         if x is not out:
             np.copyto(out, x)
+
+
+class GatherAtOnce:
+    """Pick pixels along several axes at once, each with all that lies behind it, straight into the output.
+
+    What ``pixels`` say for each axis adds up to the pixel that an output is.
+    """
+
+    __slots__ = ("index", "pixels", "x", "y")
+
+    def __init__(self, pixels: Sequence[NDArray[np.int64]], index: Strided, x: Strided, y: Strided) -> None:
+        self.pixels, self.index, self.x, self.y = pixels, index, x, y
+
+    def __call__(self, tile: Tile) -> None:
+        index = self.index.at(tile)
+        np.copyto(index, self.pixels[0])
+        for pixels in self.pixels[1:]:
+            np.add(index, pixels, out=index)
+        np.take(self.x.at(tile), index.reshape(-1), axis=1, out=self.y.at(tile), mode="clip")
 
 
 class Take:

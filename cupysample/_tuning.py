@@ -126,6 +126,22 @@ Xeon shared with others, 2026-11-29: whole rows without gaps 0.06 0.06 | 0.3 0.3
 0.9 3.6, of three channels 0.5 1.4 | 0.9 2.1, with gaps between rows of these 2.8 1.3 | 3.9 1.6 (0.1 | 0.3 merged).
 """
 
+AT_ONCE_BYTES, SLICED_BYTES, AT_ONCE_PIXELS, AT_ONCE_TILE = 12, 32, 1 << 15, 1 << 23
+"""Copies of pixels of several elements, all axes at once: bytes of a pixel, at least, where an axis takes an index, and at most,
+where all are slices; and pixels and bytes of a tile, at most.
+
+Microseconds, axis by axis and at once, of 2 MB (slices: 8 MB) in channels_last, one thread of a Xeon shared with others, 2026-11-29:
+
+    bytes of a pixel             2           4           8          12          16          64         256        1024
+    to 0.8: an index     562  1017   414   563   301   342   369   354   279   275   281   250   287   223   288   203
+    to 1.5: likewise    1444  3233   981  1715   689   899   885   954   589   596   624   547   608   465   618   459
+    doubled            15889  5719  7994  2865  4718  1479  3599  1690  2915   984  1440   847  1117   738   966   651
+    halved: slices      3754  1593  2017   872  1236   621   882   637   739   555   371   425   333   395   290   344
+
+Pixels of a tile, two float32 to 1.5, 2**12 to 2**18: 1398 1070 911 839 846 1000 1087. Bytes, 256 float32, 9 MB, 2**19 to 2**23:
+928 863 767 703 635.
+"""
+
 COPY_NS = 0.2, 0.3
 """Costs of copying a number to or from scratch memory: in the order of memory; what it adds to go across, for each byte.
 

@@ -175,6 +175,27 @@ CHOICES: dict[str, tuple[dict[str, Any], tuple[int, ...], str, str, set[str]]] =
     ),
     "nearest, slices": ({"scale_factor": 0.5}, (2, 3, 32, 32), "float32", "contiguous", {"Copy"}),
     "nearest, gathered": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "contiguous", {"Gather"}),
+    "nearest, long pixels": ({"size": (47, 31)}, (2, 3, 32, 32), "float32", "channels_last", {"GatherAtOnce"}),
+    "nearest, short pixels": ({"size": (47, 31)}, (2, 2, 32, 32), "float32", "channels_last", {"Gather"}),
+    "nearest, short pixels, repeated": (
+        {"scale_factor": 2},
+        (2, 2, 32, 32),
+        "uint8",
+        "channels_last",
+        {"GatherAtOnce"},
+    ),
+    "nearest, long pixels, sliced": ({"scale_factor": 0.5}, (2, 16, 32, 32), "float32", "channels_last", {"Copy"}),
+    "nearest, short pixels, sliced": (
+        {"scale_factor": 0.5},
+        (2, 3, 32, 32),
+        "uint8",
+        "channels_last",
+        {"GatherAtOnce"},
+    ),
+    "nearest, rows": ({"size": (47, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"GatherAtOnce"}),
+    "nearest, long pixels with gaps": ({"size": (47, 31)}, (2, 4, 32, 32), "float32", "sliced", {"Gather"}),
+    "nearest, nothing picked": ({"size": (32, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"Copy"}),
+    "nearest, nothing picked of little": ({"size": (2, 2)}, (1, 3, 2, 2), "uint8", "contiguous", {"Copy"}),
     "nearest, swapped bytes": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "big-endian", set()),
     "integers": ({"scale_factor": 2, "mode": "bilinear"}, (2, 3, 32, 32), "int16", "contiguous", set()),
     "exact means": ({"scale_factor": 0.5, "mode": "area"}, (2, 3, 32, 32), "uint8", "contiguous", set()),
@@ -199,6 +220,47 @@ def check(x: NDArray[Any], arguments: dict[str, Any]) -> None:
         bounds.assert_within(y[few], expected, bounds.bound(x[few], **arguments))
     else:
         np.testing.assert_array_equal(y[few], expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 30, 40), (2, 1, 30, 40), (1, 3, 30, 40)])
+def test_copies_of_planes_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
+    """Also where one channel could be said to lie behind them: neighbours in a row are repeated as wider integers."""
+    x = noise(*shape, dtype="uint8")
+    assert program_of(x, scale_factor=2).order == (0, 1, 2, 3)
+    assert program_of(cases.lay_out(noise(2, 3, 30, 40, dtype="uint8"), "channels_last"), scale_factor=2).order == (
+        0,
+        2,
+        3,
+        1,
+    )
+
+
+@pytest.mark.parametrize("pixels", [1, 7, 100, 1 << 15])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_pixels_picked_at_once_in_any_tiles(layout: str, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile is some pixels of a row, some rows, some depths or some planes, whole rows where W keeps its size."""
+    monkeypatch.setattr(_copies, "AT_ONCE_PIXELS", pixels)
+    sizes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((3, 4, 11), (17,)),
+        ((3, 4, 6, 7), (9, 5)),
+        ((3, 4, 6, 7), (3, 14)),
+        ((3, 4, 6, 7), (11, 7)),
+        ((2, 4, 5, 6, 7), (3, 9, 11)),
+        ((2, 4, 5, 6, 7), (7, 6, 7)),
+        ((2, 4, 5, 6, 7), (5, 8, 7)),
+        ((2, 4, 5, 6, 7), (2, 12, 14)),
+    ]
+    for shape, size in sizes:
+        for dtype in ("float32", "complex128"):
+            for mode in ("nearest", "nearest-exact"):
+                x = cases.lay_out(noise(*shape, dtype=dtype), layout)
+                forget()
+                program = program_of(x, size=size, mode=mode)
+                if (layout == "channels_last" and len(size) > 1) or size[-1] == shape[-1]:
+                    assert kinds(program) == {"GatherAtOnce"}
+                    assert pixels > 7 or len(program.cuts) > 1
+                check(x, {"size": size, "mode": mode})
+    forget()
 
 
 def test_axes_in_the_order_of_work() -> None:
@@ -255,7 +317,7 @@ def test_pixels_that_no_output_reads_do_not_matter(dtype: str, mode: str, layout
     other = np.where(read, x, 255 if dtype == "uint8" else np.nan).astype(x.dtype)
     again = cupysample.interpolate(cases.lay_out(other, layout), **arguments)
     check(cases.lay_out(x, layout), arguments)
-    if kinds(program_of(cases.lay_out(x, layout), **arguments)) & {"Take", "Gather"}:
+    if kinds(program_of(cases.lay_out(x, layout), **arguments)) & {"Take", "Gather", "GatherAtOnce"}:
         assert again.tobytes() == y.tobytes()
     else:  # what lies between weighs 0 in a product, so that it is made exactly
         assert (dtype, mode) in [("float32", "bicubic"), ("float64", "bicubic")]
@@ -342,7 +404,8 @@ def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_ways, "_strategies", split)
     for module in (_sums, _ways):
         monkeypatch.setattr(module, "TILE_BYTES", 4096)
-    monkeypatch.setattr(_copies, "TILE_BYTES", 1024)
+    for bound in ("TILE_BYTES", "AT_ONCE_TILE"):
+        monkeypatch.setattr(_copies, bound, 1024)
     forget()
 
 

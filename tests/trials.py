@@ -239,6 +239,7 @@ def _on_numpy(trial: Trial, x: NDArray[Any], input_size: tuple[int, ...] | None)
             _forget()
             for module in (_copies, _sums, _ways):
                 patch.setattr(module, "TILE_BYTES", trial.tile)
+            patch.setattr(_copies, "AT_ONCE_TILE", trial.tile)
         patch.setattr(_threads, "_chosen", [trial.threads])
         y: NDArray[Any] = _call(trial, x, input_size, None)
         patch.setattr(_threads, "_chosen", [1])
