@@ -39,16 +39,19 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     element = program.view or np.dtype(source.dtype)
     sliced = {d: step for d, axis in program.axes.items() if (step := _step(axis))}
     repeated = {d: times for d, axis in program.axes.items() if d not in sliced and (times := _times(axis))}
-    if is_dense(source, program.order) and is_dense(out, program.order):
-        picked, pixel = _pixel(program, sliced)
-        nbytes = pixel * source.itemsize
-        least = AT_ONCE_BYTES if len(sliced) + len(repeated) < len(program.axes) else source.itemsize + 1
-        if picked and least <= nbytes <= (AT_ONCE_TILE if len(sliced) < len(program.axes) else SLICED_BYTES):
-            return _at_once(program, picked, pixel, nbytes)
     gathered = min(
         itertools.permutations(d for d in program.axes if d not in sliced),
         key=lambda order: _ns(program, order, repeated),
     )
+    if is_dense(source, program.order) and is_dense(out, program.order):
+        picked, pixel = _pixel(program, sliced)
+        indexed = len(sliced) + len(repeated) < len(program.axes)
+        if (
+            picked
+            and pixel * source.itemsize <= AT_ONCE_TILE
+            and _pays(program, gathered, indexed, pixel, source.itemsize)
+        ):
+            return _at_once(program, picked, pixel, pixel * source.itemsize)
 
     # Whole rows have no gaps between them, and of those that are picked first no other is read; nor of slices.
     whole = gathered if is_dense(source, program.order) else ()
@@ -90,6 +93,16 @@ def _pixel(program: Program, sliced: dict[int, int]) -> tuple[list[int], int]:
     return picked, math.prod(program.shape[max(changed, default=-1) + 1 :])
 
 
+def _pays(program: Program, gathered: Order, indexed: bool, pixel: int, itemsize: int) -> bool:
+    """Whether pixels of so many elements are picked sooner along all axes at once than axis by axis."""
+    if not gathered:
+        return itemsize < pixel * itemsize <= SLICED_BYTES
+    if not indexed:
+        return pixel > 1
+    between = sum(_stages(program, gathered)[:-1])
+    return between * itemsize >= AT_ONCE_BYTES * (math.prod(program.shape) // pixel)
+
+
 def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Program:
     """Both arrays are dense: what a tile reads and what it writes are pixels one after another, each of so many elements and bytes."""
     whole = tuple(program.axes)
@@ -128,11 +141,17 @@ def _times(axis: Axis) -> int:
     return times if (axis.taps().left == np.arange(axis.n_out) // max(times, 1)).all() else 0
 
 
-def _ns(program: Program, order: Order, repeated: dict[int, int]) -> float:
-    """Predicted time of gathering along some axes in an order."""
+def _stages(program: Program, order: Order) -> list[int]:
+    """Elements after each of some axes is gathered, in an order."""
     shape = [program.axes[d].n_in if d in order else n for d, n in enumerate(program.shape)]
-    total = 0.0
+    stages = []
     for d in order:
         shape[d] = program.shape[d]
-        total += math.prod(shape) * GATHER_NS[d in repeated, d == len(shape) - 1]
-    return total
+        stages.append(math.prod(shape))
+    return stages
+
+
+def _ns(program: Program, order: Order, repeated: dict[int, int]) -> float:
+    """Predicted time of gathering along some axes in an order."""
+    last = len(program.shape) - 1
+    return sum(n * GATHER_NS[d in repeated, d == last] for d, n in zip(order, _stages(program, order), strict=True))

@@ -127,14 +127,19 @@ Xeon shared with others, 2026-11-29: whole rows without gaps 0.06 0.06 | 0.3 0.3
 """
 
 AT_ONCE_BYTES, SLICED_BYTES, AT_ONCE_PIXELS, AT_ONCE_TILE = 12, 32, 1 << 15, 1 << 23
-"""Copies of pixels of several elements, all axes at once: bytes of a pixel, at least, where an axis takes an index, and at most,
-where all are slices; and pixels and bytes of a tile, at most.
+"""Copies along all axes at once: where one of them takes an index, bytes that axis by axis are copied on the way for a pixel of the
+output, at least; where all are slices, of pixels of several elements, bytes of one, at most; and pixels and bytes of a tile, at most.
 
-Microseconds, axis by axis and at once, of 2 MB (slices: 8 MB) in channels_last, one thread of a Xeon shared with others, 2026-11-29:
+Microseconds, axis by axis and at once, of 2 MB (shrunk: 8 MB), one thread of a Xeon shared with others, 2026-11-29; pixels of one
+element are float32 and float64, others channels_last:
 
     bytes of a pixel             2           4           8          12          16          64         256        1024
-    to 0.8: an index     562  1017   414   563   301   342   369   354   279   275   281   250   287   223   288   203
-    to 1.5: likewise    1444  3233   981  1715   689   899   885   954   589   596   624   547   608   465   618   459
+    to 0.07: an index     75    65    58    42    51    26                51    21
+       0.13              199   186   176   117   171    89               162    56
+       0.37              767   911   612   575   521   395               349   250
+       0.53             1202  1682   902  1039   798   696               499   388
+       0.8               562  1017   414   563   301   342   369   354   279   275   281   250   287   223   288   203
+       1.5              1444  3233   981  1715   689   899   885   954   589   596   624   547   608   465   618   459
     doubled            15889  5719  7994  2865  4718  1479  3599  1690  2915   984  1440   847  1117   738   966   651
     halved: slices      3754  1593  2017   872  1236   621   882   637   739   555   371   425   333   395   290   344
 

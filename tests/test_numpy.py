@@ -175,8 +175,10 @@ CHOICES: dict[str, tuple[dict[str, Any], tuple[int, ...], str, str, set[str]]] =
     ),
     "nearest, slices": ({"scale_factor": 0.5}, (2, 3, 32, 32), "float32", "contiguous", {"Copy"}),
     "nearest, gathered": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "contiguous", {"Gather"}),
-    "nearest, long pixels": ({"size": (47, 31)}, (2, 3, 32, 32), "float32", "channels_last", {"GatherAtOnce"}),
-    "nearest, short pixels": ({"size": (47, 31)}, (2, 2, 32, 32), "float32", "channels_last", {"Gather"}),
+    "nearest, long pixels": ({"size": (47, 29)}, (2, 5, 32, 32), "float32", "channels_last", {"GatherAtOnce"}),
+    "nearest, short pixels": ({"size": (47, 29)}, (2, 4, 32, 32), "float32", "channels_last", {"Gather"}),
+    "nearest, few pixels": ({"size": (11, 10)}, (2, 3, 32, 32), "float32", "contiguous", {"GatherAtOnce"}),
+    "nearest, not so few": ({"size": (11, 11)}, (2, 3, 32, 32), "float32", "contiguous", {"Gather"}),
     "nearest, short pixels, repeated": (
         {"scale_factor": 2},
         (2, 2, 32, 32),
@@ -192,8 +194,9 @@ CHOICES: dict[str, tuple[dict[str, Any], tuple[int, ...], str, str, set[str]]] =
         "channels_last",
         {"GatherAtOnce"},
     ),
-    "nearest, rows": ({"size": (47, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"GatherAtOnce"}),
-    "nearest, long pixels with gaps": ({"size": (47, 31)}, (2, 4, 32, 32), "float32", "sliced", {"Gather"}),
+    "nearest, rows": ({"size": (47, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"Gather"}),
+    "nearest, rows, repeated": ({"size": (64, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"GatherAtOnce"}),
+    "nearest, long pixels with gaps": ({"size": (47, 29)}, (2, 4, 32, 32), "float32", "sliced", {"Gather"}),
     "nearest, nothing picked": ({"size": (32, 32)}, (2, 3, 32, 32), "float32", "contiguous", {"Copy"}),
     "nearest, nothing picked of little": ({"size": (2, 2)}, (1, 3, 2, 2), "uint8", "contiguous", {"Copy"}),
     "nearest, swapped bytes": ({"scale_factor": 2}, (2, 3, 32, 32), "float32", "big-endian", set()),
@@ -240,6 +243,7 @@ def test_copies_of_planes_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
 def test_pixels_picked_at_once_in_any_tiles(layout: str, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tile is some pixels of a row, some rows, some depths or some planes, whole rows where W keeps its size."""
     monkeypatch.setattr(_copies, "AT_ONCE_PIXELS", pixels)
+    monkeypatch.setattr(_copies, "AT_ONCE_BYTES", 0)
     sizes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
         ((3, 4, 11), (17,)),
         ((3, 4, 6, 7), (9, 5)),
