@@ -104,15 +104,14 @@ def _pays(program: Program, gathered: Order, indexed: bool, pixel: int, itemsize
 
 
 def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Program:
-    """Both arrays are dense: what a tile reads and what it writes are pixels one after another, each of so many elements and bytes."""
-    whole = tuple(program.axes)
+    """Both arrays are dense: a tile is pixels that follow each other, each of so many elements and bytes."""
     pitches = {d: math.prod(program.axes[e].n_in for e in picked if e > d) for d in picked}
     plane = program.axes[picked[0]].n_in * pitches[picked[0]] * nbytes
 
     @functools.cache  # tiles share it
     def pixels(d: int, a: int, b: int) -> NDArray[np.int64]:
-        """What the outputs ``a … b - 1`` of an axis add to the number of a pixel in the window."""
-        places = program.axes[d].taps(a, b).left - program.window(d, (a, b), whole)[0]
+        """What the outputs ``a … b - 1`` of an axis add to the number of a pixel, counted from the first of the window."""
+        places = program.axes[d].taps(a, b).left - program.window(d, (a, b))[0]
         return (places * pitches[d]).reshape(-1, *(1 for e in picked if e > d))
 
     def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
@@ -125,7 +124,7 @@ def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Pr
         y = Strided(OUT, 0, (planes, made, nbytes), (made * nbytes, nbytes, 1), BYTE)
         return (_steps.GatherAtOnce(each, index, x, y),)
 
-    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps, whole=whole)
+    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps)
 
 
 def _step(axis: Axis) -> int:

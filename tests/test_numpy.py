@@ -241,7 +241,7 @@ def test_copies_of_planes_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("pixels", [1, 7, 100, 1 << 15])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_pixels_picked_at_once_in_any_tiles(layout: str, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tile is some pixels of a row, some rows, some depths or some planes, whole rows where W keeps its size."""
+    """A tile is some pixels of a row, some rows, depths or planes; axes that keep their size or lose a last pixel among them."""
     monkeypatch.setattr(_copies, "AT_ONCE_PIXELS", pixels)
     monkeypatch.setattr(_copies, "AT_ONCE_BYTES", 0)
     sizes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
@@ -249,8 +249,10 @@ def test_pixels_picked_at_once_in_any_tiles(layout: str, pixels: int, monkeypatc
         ((3, 4, 6, 7), (9, 5)),
         ((3, 4, 6, 7), (3, 14)),
         ((3, 4, 6, 7), (11, 7)),
+        ((3, 4, 6, 7), (9, 6)),
         ((2, 4, 5, 6, 7), (3, 9, 11)),
         ((2, 4, 5, 6, 7), (7, 6, 7)),
+        ((2, 4, 5, 6, 7), (7, 6, 9)),
         ((2, 4, 5, 6, 7), (5, 8, 7)),
         ((2, 4, 5, 6, 7), (2, 12, 14)),
     ]
