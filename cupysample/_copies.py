@@ -107,24 +107,25 @@ def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Pr
     """Both arrays are dense: a tile is pixels that follow each other, each of so many elements and bytes."""
     pitches = {d: math.prod(program.axes[e].n_in for e in picked if e > d) for d in picked}
     plane = program.axes[picked[0]].n_in * pitches[picked[0]] * nbytes
+    whole = tuple(program.axes)  # several planes without a gap, for ``np.take`` copies what has any
 
     @functools.cache  # tiles share it
-    def pixels(d: int, a: int, b: int) -> NDArray[np.int64]:
-        """What the outputs ``a … b - 1`` of an axis add to the number of a pixel, counted from the first of the window."""
-        places = program.axes[d].taps(a, b).left - program.window(d, (a, b))[0]
-        return (places * pitches[d]).reshape(-1, *(1 for e in picked if e > d))
+    def pixels(d: int, a: int, b: int) -> tuple[NDArray[np.int64], int]:
+        """What the outputs ``a … b - 1`` of an axis add to the number of a pixel in the window, and what its last one would."""
+        first, end = program.window(d, (a, b), whole)
+        places = program.axes[d].taps(a, b).left - first
+        return (places * pitches[d]).reshape(-1, *(1 for e in picked if e > d)), (end - first - 1) * pitches[d]
 
     def steps(tile: tuple[Range, ...]) -> tuple[Step, ...]:
-        each = [pixels(d, *tile[d]) for d in picked]
+        each, last = zip(*(pixels(d, *tile[d]) for d in picked), strict=True)
         planes, shape = math.prod(b - a for a, b in tile[: picked[0]]), tuple(len(places) for places in each)
-        read, made = 1 + sum(int(places.max()) for places in each), math.prod(shape)
         index = Strided(SCRATCH, 0, shape, _steps.dense_strides(shape, INDEX.itemsize), INDEX)
         program.scratch = max(program.scratch, _steps.scratch_bytes(shape, INDEX.itemsize))
-        x = Strided(SOURCE, 0, (planes, read, nbytes), (plane, nbytes, 1), BYTE)
-        y = Strided(OUT, 0, (planes, made, nbytes), (made * nbytes, nbytes, 1), BYTE)
+        x = Strided(SOURCE, 0, (planes, 1 + sum(last), nbytes), (plane, nbytes, 1), BYTE)
+        y = Strided(OUT, 0, (planes, index.size, nbytes), (index.size * nbytes, nbytes, 1), BYTE)
         return (_steps.GatherAtOnce(each, index, x, y),)
 
-    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps)
+    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps, whole=whole)
 
 
 def _step(axis: Axis) -> int:
