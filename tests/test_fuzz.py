@@ -49,15 +49,6 @@ def test_a_slice() -> None:
     assert tally.paths.total() >= 0.9 * TRIALS
 
 
-@pytest.mark.gpu
-def test_a_slice_on_a_device() -> None:
-    tally = fuzz.campaign(1, ("device", "device gradient"), minutes=0.5)
-    assert not tally.failures, "\n".join(
-        f"{message}\n    {fuzz.reproducer(trial)}" for trial, message in tally.failures
-    )
-    assert tally.paths.total() >= 200
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The fuzzer itself
 

@@ -467,3 +467,16 @@ def test_every_device(cupy: Any) -> None:
             assert cupy.cuda.runtime.getDevice() == 0
         assert y.device.id == device
         np.testing.assert_allclose(host(y), cupysample.interpolate(host(x), scale_factor=2, mode="bilinear"), rtol=1e-6)
+
+
+def test_a_slice_of_trials() -> None:
+    """Half a minute of new calls and gradients. The fuzzer has torch and hypothesis, which not every such machine has."""
+    for package in ("torch", "hypothesis"):
+        pytest.importorskip(package)
+    from tests import fuzz
+
+    tally = fuzz.campaign(1, ("device", "device gradient"), minutes=0.5)
+    assert not tally.failures, "\n".join(
+        f"{message}\n    {fuzz.reproducer(trial)}" for trial, message in tally.failures
+    )
+    assert tally.paths.total() >= 200

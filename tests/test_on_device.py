@@ -199,16 +199,19 @@ def test_a_stage_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert parts(tmp_path) == {"tests/late": "not reached"}
 
 
-def test_what_is_sanitized_exists() -> None:
-    """The names of the tests that run under the sanitizers."""
+def test_what_is_sanitized_exists(tmp_path: Path) -> None:
+    """The names of the tests that run under the sanitizers; and their files are read with no more than the README asks for."""
+    (tmp_path / "lacking.py").write_text("import sys\nsys.modules.update(torch=None, hypothesis=None)\n")
     files = on_device.gpu_files()
     assert "tests/test_gpu.py" in files
     wanted = {f"tests/test_gpu.py::test_definition[{mode}]" for mode in SANITIZED}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "gpu", *files],
+        [*on_device.PYTEST, "-p", "no:hypothesispytest", "-p", "lacking", "--collect-only", "-m", "gpu", *files],
         cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
     assert wanted <= set(done.stdout.split()), done.stdout + done.stderr
