@@ -269,28 +269,71 @@ def placed(cupy: Any, x: np.ndarray) -> Any:
     return cupy.ndarray(x.shape, x.dtype, memory.data + (before + x.ctypes.data - begin), x.strides)
 
 
+def check_few_taps(cupy: Any, call: test_few_taps.Call) -> None:
+    """A call of the tests on the CPU, under the real compiler and driver."""
+    launches.poison(call.out)
+    x, out = placed(cupy, call.x), placed(cupy, call.out)
+    cupysample.interpolate(x, **call.arguments, out=out)
+    call.out[...] = host(out)
+    test_few_taps.check(call, call.arguments["mode"])
+
+
+def check_band(cupy: Any, call: test_band.Call) -> None:
+    """The same."""
+    _cuda._launches.clear()  # of two that differ in their kernel alone, the second would get the first one's
+    with call.chosen():
+        call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_instance_of_few_taps(cupy: Any, part: int) -> None:
-    """The calls of the tests on the CPU, under the real compiler and driver."""
     for call in test_few_taps.everything()[part::PARTS]:
-        launches.poison(call.out)
-        x, out = placed(cupy, call.x), placed(cupy, call.out)
-        cupysample.interpolate(x, **call.arguments, out=out)
-        call.out[...] = host(out)
-        test_few_taps.check(call, call.arguments["mode"])
+        check_few_taps(cupy, call)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("filling", [1, 10**9])
 def test_every_instance_of_band(cupy: Any, filling: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same; in groups of one row and of four."""
+    """In groups of one row and of four."""
     launches.tune(monkeypatch, FILLING_BLOCKS=filling)
     launches.tune_resident(monkeypatch, max(filling, 128))
     for call in test_band.everything()[part::PARTS]:
-        _cuda._launches.clear()  # of two that differ in their kernel alone, the second would get the first one's
-        with call.chosen():
-            call.check(host(cupysample.interpolate(placed(cupy, call.x), **call.arguments)))
+        check_band(cupy, call)
     _cuda._launches.clear()
+
+
+@pytest.mark.parametrize("kernel", ["few_taps", "band", "band_walk", "band_integer", "band_bytes", "resample"])
+def test_every_kernel(cupy: Any, kernel: str) -> None:
+    """The least that shows what a sanitizer looks for, where ``test_definition`` is too small for it.
+
+    Of few_taps.cu what copies ahead, of the others every instance, each by its smallest call; and the general kernels.
+    """
+    if kernel == "few_taps":
+        for call in copying():
+            check_few_taps(cupy, call)
+    elif kernel == "resample":
+        with launches.general():
+            for mode in ("nearest", "bilinear", "area", "lanczos"):
+                for case in gpu_cases(mode)[::9]:
+                    _cuda._launches.clear()
+                    x = to_device(cupy, case)
+                    check(case, host(x), host(cupysample.interpolate(x, **case.arguments)))
+    else:
+        for smallest in banded(kernel):
+            check_band(cupy, smallest)
+    _cuda._launches.clear()
+
+
+def copying() -> list[test_few_taps.Call]:
+    """A call for every instance of few_taps.cu that copies ahead."""
+    made = [(call.launch()[0].defines, call) for call in reversed(test_few_taps.everything())]
+    return list({defines: call for defines, call in made if ("CS_SLOT", "0") not in defines}.values())
+
+
+def banded(kernel: str) -> list[test_band.Call]:
+    """The smallest call for every instance of one of band.cu's kin."""
+    calls = sorted(test_band.everything(), key=lambda call: -call.x.nbytes)
+    return list({call.prepare()[0].defines: call for call in calls if call.kernel == kernel}.values())
 
 
 def test_axes_computed_in_the_kernel_equal_tables(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

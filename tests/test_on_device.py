@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from bench import on_device
-from bench.on_device import SANITIZED, SANITIZERS, Part
+from bench.on_device import KERNELS, SANITIZERS, Part
+from cupysample import _launch
+from tests import test_gpu
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = str(ROOT / "bench" / "on_device.sh")
@@ -79,16 +81,18 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_sanitize(sanitizer: Path, tmp_path: Path) -> None:
-    """Every tool over every listed mode; in the caller's folder; a second call repeats nothing; failures stay."""
+    """Every tool over every listed test; in the caller's folder; a second call repeats nothing; failures stay."""
     done = call("sanitize", "out", path=sanitizer, cwd=tmp_path)
     out = tmp_path / "out"
-    names = {f"sanitize/{tool}-{mode}" for tool in SANITIZERS for mode in SANITIZED}
+    names = {f"sanitize/{tool}-{test.partition('[')[2][:-1]}" for tool, tests in SANITIZERS.items() for test in tests}
+    assert len(names) == sum(map(len, SANITIZERS.values()))
     failed = {"sanitize/racecheck-area": "failed (99)"}
     assert parts(out) == dict.fromkeys(names, "passed without a GPU") | failed, done.stdout + done.stderr
     assert done.returncode == 1
     report = (out / "report.txt").read_text()
-    assert report.count("COMPUTE-SANITIZER --tool memcheck --error-exitcode 99 ") == len(SANITIZED)
+    assert report.count("COMPUTE-SANITIZER --tool memcheck --error-exitcode 99 ") == len(SANITIZERS["memcheck"])
     assert "tests/test_gpu.py::test_definition[bilinear]" in report
+    assert "tests/test_gpu.py::test_every_kernel[band_walk]" in report
     assert "---- sanitize/racecheck-area: failed (99), " in report
     assert f"==== sanitize: 0 of {len(names)} parts passed on a GPU" in report
     assert "runs on       NumPy: " in report
@@ -204,7 +208,7 @@ def test_what_is_sanitized_exists(tmp_path: Path) -> None:
     (tmp_path / "lacking.py").write_text("import sys\nsys.modules.update(torch=None, hypothesis=None)\n")
     files = on_device.gpu_files()
     assert "tests/test_gpu.py" in files
-    wanted = {f"tests/test_gpu.py::test_definition[{mode}]" for mode in SANITIZED}
+    wanted = {f"tests/test_gpu.py::{test}" for tests in SANITIZERS.values() for test in tests}
     done = subprocess.run(
         [*on_device.PYTEST, "-p", "no:hypothesispytest", "-p", "lacking", "--collect-only", "-m", "gpu", *files],
         cwd=ROOT,
@@ -215,3 +219,14 @@ def test_what_is_sanitized_exists(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert wanted <= set(done.stdout.split()), done.stdout + done.stderr
+
+
+def test_every_kernel_is_sanitized() -> None:
+    """Also those that need larger arrays than the tests of modes have."""
+    wanted = {kernel for kernel, _ in _launch.instances()} - {"nearest"}  # beside resample
+    assert {f"test_every_kernel[{kernel}]" for kernel in wanted} == set(KERNELS)
+    copies = {made for kernel, made in _launch.instances() if kernel == "few_taps" and ("CS_SLOT", "0") not in made}
+    assert {call.launch()[0].defines for call in test_gpu.copying()} == copies
+    for kernel in sorted(wanted - {"few_taps", "resample"}):
+        made = {call.prepare()[0].defines for call in test_gpu.banded(kernel)}
+        assert made == {defines for name, defines in _launch.instances() if name == kernel}
