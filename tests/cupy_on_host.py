@@ -200,11 +200,23 @@ def _launch(
     driver().kernels.launch(job, {"source": int.from_bytes(source, "little"), "out": int.from_bytes(out, "little")})
 
 
+def _is_capturing(stream: int) -> bool:
+    """``cupy.cuda.runtime.streamIsCapturing``: an error for the default stream, which no one may use while another is captured."""
+    if not stream and driver().capturing:
+        raise CUDARuntimeError("cudaErrorStreamCaptureImplicit")
+    return stream in driver().capturing
+
+
 def _upload(target: int, source: int, size: int, kind: int, stream: int) -> None:
     assert kind == 1
     assert stream not in driver().capturing
     ctypes.memmove(target, source, size)
     driver().uploads += 1
+
+
+def _attributes(address: int) -> types.SimpleNamespace:
+    """``cupy.cuda.runtime.pointerGetAttributes``: of no memory there are none."""
+    return types.SimpleNamespace(device=driver().places.get(address, 0) if address else -2)
 
 
 def _asarray(x: Any) -> Array:
@@ -269,13 +281,13 @@ def installed(kernels: HostKernels | None = None) -> Iterator[tuple[Any, Driver]
         driver=types.SimpleNamespace(launchKernel=_launch, CUDADriverError=CUDADriverError),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         runtime=types.SimpleNamespace(
-            streamIsCapturing=lambda stream: stream in driver().capturing,
+            streamIsCapturing=_is_capturing,
             memcpyAsync=_upload,
             memcpyHostToDevice=1,
             getDevice=lambda: driver().device,
             setDevice=lambda device: setattr(driver(), "device", device),
             memGetInfo=_give_context,
-            pointerGetAttributes=lambda address: types.SimpleNamespace(device=driver().places.get(address, 0)),
+            pointerGetAttributes=_attributes,
             CUDARuntimeError=CUDARuntimeError,
         ),
     )

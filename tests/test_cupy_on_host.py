@@ -73,8 +73,10 @@ def test_warm_call_uploads_compiles_and_allocates_nothing_but_the_output(driver:
     x = array(2, 3, 8, 9)
     cupysample.interpolate(x, scale_factor=2, mode="bicubic")
     uploads, compiled, allocations, live = driver.uploads, len(driver.compiled), driver.allocations, driver.live
-    for _ in range(10):
-        cupysample.interpolate(x, scale_factor=2, mode="bicubic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_kernels, "parameters", lambda _: pytest.fail("parameters are those of the first call"))
+        for _ in range(10):
+            cupysample.interpolate(x, scale_factor=2, mode="bicubic")
     assert (driver.uploads, len(driver.compiled), driver.live) == (uploads, compiled, live)
     assert driver.allocations == allocations + 10
     out = Array((2, 3, 16, 18), np.float32)
@@ -188,6 +190,29 @@ def test_tables_are_bounded_in_number(driver: Driver, monkeypatch: pytest.Monkey
     assert driver.uploads == uploads and len(_cuda._tables) > 30
 
 
+@pytest.mark.usefixtures("driver")
+def test_tables_are_forgotten_beyond_either_bound_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None at the bound, and one beyond it, the oldest."""
+    monkeypatch.setattr(_cuda, "LOOK", 1 << 40)
+    x = array(1, 1, 8, 8)
+
+    def warm() -> list[_cuda._DeviceTable]:
+        _cuda._launches.clear()
+        _cuda._tables.clear()
+        for n in (9, 12, 15):
+            cupysample.warmup(x, (n, 2 * n), mode="bilinear")
+        return list(_cuda._tables.values())
+
+    all_of_them = warm()
+    assert len(all_of_them) == 6
+    for bound, most in (("TABLES_BYTES", sum(table.size for table in all_of_them)), ("TABLES", len(all_of_them))):
+        for less in (0, 1):
+            with monkeypatch.context() as patch:
+                patch.setattr(_cuda, bound, most - less)
+                assert [table.key for table in warm()] == [table.key for table in all_of_them[less:]]
+                assert len(_cuda._launches) == 3 - less
+
+
 def test_what_is_warmed_up_again_is_remembered(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> None:
     """As if it were new; its tables too."""
     monkeypatch.setattr(_cuda, "LAUNCHES", 4)
@@ -257,6 +282,18 @@ def test_capture_takes_a_warm_call_and_refuses_a_cold_one(driver: Driver) -> Non
         cupysample.interpolate(x, size=9, mode="bilinear", out=out)
         stream.end_capture()
     assert len(driver.launched) == 2
+
+
+def test_the_default_stream_is_not_asked_whether_it_is_captured(driver: Driver) -> None:
+    """It cannot be, and the question is an error while another stream is, whose capture it would end."""
+    x = array(1, 1, 5, 5)
+    with Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        with Stream():
+            for _ in range(2):
+                cupysample.interpolate(x, size=9, mode="bilinear")
+        stream.end_capture()
+    assert [launch[1:] for launch in driver.launched] == [(0, 0)] * 2
 
 
 def test_warmup_leaves_only_the_launch(driver: Driver) -> None:
