@@ -217,6 +217,30 @@ def test_libraries_without_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert interpolate(tensorflow, 4) == ("tensorflow", "PyCapsule")
 
 
+@pytest.mark.parametrize(("device", "moved"), [("cpu:0", []), ("cpu:1", ["cpu:1"])])
+def test_results_lie_on_the_device_of_the_input(device: str, moved: list[str]) -> None:
+    """Where several share a memory a library takes results to its first; those that lie right are left alone."""
+    asked = []
+
+    class Namespaced(Bare):
+        def __init__(self, values: NDArray[Any], device: str) -> None:
+            super().__init__(values)
+            self.device = device  # type: ignore[assignment]
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return CPU
+
+        def __array_namespace__(self) -> Any:
+            return types.SimpleNamespace(from_dlpack=lambda x: Namespaced(np.from_dlpack(x), "cpu:0"))
+
+        def to_device(self, device: str) -> Any:
+            asked.append(device)
+            return Namespaced(self.values, device)
+
+    y: Any = interpolate(Namespaced(noise(1, 1, 2, 2), device), 4)
+    assert (y.device, asked) == (device, moved)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # On a device
 
@@ -236,6 +260,7 @@ class OnDevice(Bare):
 
     def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
         self.streams.append(stream)
+        assert options.get("max_version") == (1, 0)  # of which the mark of read-only memory is
         return super().__dlpack__(**options)
 
 
@@ -262,6 +287,13 @@ def test_device_memory_stays_where_it_is(driver: Driver) -> None:
         assert [launch[1] for launch in driver.launched[launched:]] == [index]
         np.testing.assert_allclose(y.values, expected, atol=1e-6)
     assert driver.device == 0
+
+
+@pytest.mark.host
+def test_empty_device_memory_lies_on_the_current_device(driver: Driver) -> None:
+    """Its address is 0, of which CUDA knows no device."""
+    y: Any = interpolate(Described(np.zeros((0, 2, 4, 5), np.float32), data=(0, False)), scale_factor=2)
+    assert (y.shape, y.device.id, driver.launched) == ((0, 2, 8, 10), 0, [])
 
 
 @pytest.mark.host
