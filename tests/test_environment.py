@@ -123,6 +123,22 @@ def test_wheels_of_two_versions_of_cuda(broken: Path) -> None:
         _kernels.import_cupy()
 
 
+def test_a_package_without_its_kernels_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are inside of it, or beside it in a checkout."""
+    package_folder = tmp_path.resolve() / "cupysample"
+    monkeypatch.setattr(_kernels, "__file__", str(package_folder / "_kernels.py"))
+    with pytest.raises(RuntimeError) as caught:
+        _kernels.folder.__wrapped__()
+    assert str(caught.value) == (
+        "cupysample's CUDA sources are missing: looked for kernels/resample.cu in "
+        f"{package_folder} and {package_folder.parent}; reinstall the package"
+    )
+    for parent in (tmp_path, package_folder):
+        (parent / "kernels").mkdir(parents=True)
+        (parent / "kernels" / "resample.cu").touch()
+        assert _kernels.folder.__wrapped__() == parent.resolve() / "kernels"
+
+
 def test_an_interrupt_of_the_import_is_one(broken: Path) -> None:
     package(broken, "cupy", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
@@ -190,6 +206,21 @@ def test_kernels_that_cannot_run(state: str, driver: Driver, monkeypatch: pytest
     assert sentence.partition("); ")[2].startswith(remedy) and "\n" not in sentence
     assert not driver.launched and not _kernels._functions
     assert cupysample.interpolate(x, scale_factor=2).values.tolist() == np.ones((1, 1, 8, 8)).tolist()
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures("driver")
+def test_what_is_no_error_of_the_compiler_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = DriverError("CUDA_ERROR_OUT_OF_MEMORY: out of memory")
+
+    class Broken(cupy_on_host.RawModule):
+        def get_function(self, entry: str) -> Any:
+            raise error
+
+    monkeypatch.setattr(sys.modules["cupy"], "RawModule", Broken)
+    with pytest.raises(DriverError) as caught:
+        cupysample.interpolate(Array(None, values=np.ones((1, 1, 4, 4), np.float32)), scale_factor=2)
+    assert caught.value is error
 
 
 @pytest.mark.host
