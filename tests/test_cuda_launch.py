@@ -16,6 +16,7 @@ from cupysample._arrays import Layout
 from cupysample._launch import Launch, Table
 from cupysample._tables import Kind
 from cupysample._taps import Axis
+from cupysample._view import Dim, View
 from tests import cases, launches
 
 
@@ -101,6 +102,86 @@ def test_pixels_past_an_int_are_left_to_the_general_kernels() -> None:
         assert (
             launch(empty(1, 1, n_in, 1, dtype=np.uint8), empty(1, 1, 4, 1, dtype=np.uint8), "nearest").kernel == kernel
         )
+
+
+MOST = _view.indices() - 1
+
+
+@pytest.mark.parametrize(
+    ("spatial", "row", "source", "out", "inner", "itemsize"),
+    [
+        # pixels along H and W, stride of a source's row, strides of its columns and out's, inner's extent and strides, itemsize
+        ((2, 2), 0, MOST - 2, 0, (3, 1, 0), 1),
+        ((2, 2), 0, 2 - MOST, 0, (3, -1, 0), 1),
+        ((2, 2), 0, 0, MOST - 2, (3, 0, 1), 1),
+        ((2, 2), 0, 0, 2 - MOST, (3, 0, -1), 1),
+        ((2, 2), MOST, 0, 0, (1, 0, 0), 1),
+        ((2, 2), -MOST, 0, 0, (1, 0, 0), 1),
+        ((2, 2), MOST // 8, 0, 0, (1, 0, 0), 8),
+        ((2, 2), 0, MOST // 8, 0, (1, 0, 0), 8),
+        ((2, 2), 0, 0, MOST // 8, (1, 0, 0), 8),
+        ((MOST, 2), 0, 0, 0, (1, 0, 0), 1),
+        ((2, MOST), 0, 0, 0, (1, 0, 0), 1),
+        ((2, MOST // 4), 0, 0, 0, (4, 0, 0), 1),
+    ],
+)
+def test_offsets_fit_up_to_the_last_one(
+    spatial: tuple[int, int], row: int, source: int, out: int, inner: tuple[int, int, int], itemsize: int
+) -> None:
+    """Any of them alone, in bytes, and one more does not."""
+    for more, fits in ((0, True), (1, False)):
+        height, width = (n + more * (n > 2) for n in spatial)
+        row_stride, source_stride, out_stride = (each + more * ((each > 0) - (each < 0)) for each in (row, source, out))
+        plan = _plan.make("nearest", "uint8", (height, width), (2, 2), None, False, False)
+        axes = Dim(2, row_stride, 0), Dim(2, source_stride, out_stride)
+        view = View("bits8", itemsize, (Dim(1, 0, 0), Dim(1, 0, 0)), axes, Dim(*inner), False, 16, 16)
+        assert _view.offsets_fit(plan, view) == fits
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "parts"),
+    [
+        ((1, 1, 1, MOST), (0, 0, 0, 0), 1),
+        ((1, 1, 1, MOST // 2), (0, 0, 0, 0), 2),
+        ((1, 1, 1, 2), (0, 0, 0, MOST - 1), 1),
+        ((1, 1, 2, 2), (0, 0, 1, MOST - 3), 2),
+        ((1, 1, 2, 2), (0, 0, -1, 2 - MOST), 1),
+    ],
+)
+def test_indices_are_short_up_to_the_last_one(shape: tuple[int, ...], strides: tuple[int, ...], parts: int) -> None:
+    assert _view._fits_int32(shape, strides, parts)
+    *others, last = shape if shape[-1] > 2 else strides
+    beyond = *others, last + (1 if last > 0 else -1)
+    assert not _view._fits_int32(*((beyond, strides) if shape[-1] > 2 else (shape, beyond)), parts)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "general", "mode", "dtype", "spatial", "size"),
+    [
+        ("few_taps", "nearest", "nearest", np.uint8, (8, 8), (8, 16)),
+        ("few_taps", "resample", "bilinear", np.float32, (8, 8), (8, 16)),
+        ("band", "resample", "bilinear", np.float32, (8, 160), (5, 16)),
+        ("band_integer", "resample", "bilinear", np.int16, (8, 160), (5, 16)),
+        ("band_walk", "resample", "bilinear", np.float16, (24, 256), (12, 64)),
+    ],
+)
+def test_planes_past_an_int_are_left_to_the_general_kernels(
+    kernel: str, general: str, mode: str, dtype: Any, spatial: tuple[int, int], size: tuple[int, int]
+) -> None:
+    chosen = []
+    for batch in (3, 2**16):
+        x, out = (empty(batch, 2**15, *each, dtype=dtype) for each in (spatial, size))
+        chosen.append(launch(x, out, mode, antialias=size < spatial).kernel)
+    assert chosen == [kernel, general]
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_rows_and_depths_past_an_int_are_left_to_the_general_kernels(axes: int) -> None:
+    chosen = []
+    for rows in (2**30, 2**31):
+        shape = (rows, *(2,) * (axes - 1))
+        chosen.append(launch(empty(1, 1, *(2,) * axes), empty(1, 1, *shape), "nearest").kernel)
+    assert chosen == ["few_taps", "nearest"]
 
 
 def test_grid_covers_any_number_of_outputs() -> None:
