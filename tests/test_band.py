@@ -145,6 +145,8 @@ def walking() -> Iterator[Call]:
                             yield call((1, 1, *before, height, n), *smaller, new, n // 2)
                         if mode == "lanczos":  # W grows
                             yield call((1, 1, 24, n), 15, n + 9)
+                if mode == "lanczos":  # windows of most of a tile
+                    yield call((1, 1, 29, widths[0]), 6, 8)
                 if axes > 2:
                     yield call((1, 1, 20, 9, 256), 15, 3, 50)  # the last of four is nobody's
                 before, larger = ((), ()) if axes == 2 else ((4,), (9,))
@@ -253,6 +255,14 @@ def test_axes_that_nearly_fill_an_int_are_not_these_kernels(dtype: str) -> None:
         kernels.append(_launch.launch(plan, source, out, launches.Tables()).kernel)
     assert kernels[0] != "resample"
     assert kernels[1] == "resample"
+
+
+def test_volumes_of_which_too_many_rows_have_begun_are_not_walked_down() -> None:
+    """Threads of band_walk.cu hold the sums of three; a row of H is in the windows of four, antialiased by cubics."""
+    x = np.zeros((1, 1, 9, 40, 256), np.float32)
+    for mode, kernel in (("trilinear", "band_walk"), ("tricubic", "band")):
+        plan, out = launches.plan_and_output(x, size=(9, 20, 128), mode=mode, antialias=True)
+        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
 
 
 def test_non_finite_values_reach_their_outputs_alone(kernels: HostKernels) -> None:
