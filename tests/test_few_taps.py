@@ -462,6 +462,17 @@ def test_vectors_are_stored_where_addresses_allow() -> None:
         assert ("CS_WIDE", wide) in Call(2, False, 1, x, out, arguments).launch()[0].defines
 
 
+def test_rows_shorter_than_a_window_are_other_kernels() -> None:
+    """A thread would read behind the last row; of one pixel it reads that one alone, as no distance of pixels is known."""
+    pitches = []
+    for width in range(1, 6):
+        x = np.zeros((1, 1, 8, width), np.float32)
+        plan, out = launches.plan_and_output(x, size=(16, 9), mode="bicubic")
+        made = launches.launch(plan, x, out, launches.Tables())
+        pitches.append(dict(made.defines)["CS_PITCH"] if made.kernel == "few_taps" else "")
+    assert pitches == ["0", "", "", "1", "1"]
+
+
 @pytest.mark.parametrize(("mode", "taps"), [("bilinear", "4"), ("bicubic", "8"), ("trilinear", "4")])
 def test_gradients_of_doubling_have_rows_of_twice_the_taps(mode: str, taps: str) -> None:
     """And no more, though the first output's window ends in a zero."""
