@@ -94,6 +94,26 @@ def some(n: int, seed: int) -> list[Case]:
     return covering
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "area"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int16", "complex64"])
+def test_an_out_of_some_channels_leaves_the_others_alone(kernels: HostKernels, dtype: str, mode: str) -> None:
+    """Rows of out have gaps between pixels, or between the elements of a pixel."""
+    x = np.moveaxis(cases.values(np.random.default_rng(1), (1, 12, 12, 3), dtype), -1, 1)
+    for size in ((24, 24), (24, 5), (5, 1)):
+        for channels in (slice(1, 4), slice(0, 6, 2)):
+            whole = cases.values(np.random.default_rng(2), (1, *size, 6), dtype)
+            before, out = whole.copy(), np.moveaxis(whole[..., channels], -1, 1)
+            launches.run(kernels, x, size=size, mode=mode, out=out)
+            arguments: dict[str, Any] = {"size": size, "mode": mode}
+            if dtype in cases.FLOATS and mode != "nearest":
+                tolerance = bounds.bound(x, dtype=dtype, **arguments)
+                bounds.assert_within(out, oracle.interpolate(x, **arguments), tolerance)
+            else:
+                np.testing.assert_array_equal(out, cupysample.interpolate(x, **arguments))
+            out[...] = np.moveaxis(before[..., channels], -1, 1)
+            assert whole.tobytes() == before.tobytes()
+
+
 def test_long_offsets(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     """The instances with 64-bit offsets give the same bits."""
     for case in some(600, 11):
@@ -140,6 +160,19 @@ def test_axes_beyond_float32(kernels: HostKernels) -> None:
                 np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
             else:
                 np.testing.assert_array_equal(a, b)
+
+
+def test_means_of_more_pixels_than_32_bits_hold_the_sum_of(kernels: HostKernels) -> None:
+    """The kernel that computes rows counts with 64; that of tables, up to 2^24 pixels, does not."""
+    for height, width, computed in ((4094, 4095, "0"), (4105, 4104, "1")):
+        x = np.broadcast_to(np.uint8(255), (1, 1, height, width))
+        plan, out = launches.plan_and_output(x, size=1, mode="area")
+        tables = launches.Tables()
+        made = launches.launch(plan, x, out, tables)
+        assert dict(made.defines)["CS_COMPUTED"] == computed
+    assert height * width * 255 >= 1 << 32
+    launches.execute(kernels, made, x.ctypes.data, out.ctypes.data)
+    assert out.item() == 255
 
 
 @pytest.mark.parametrize("order", ["reversed", 1, 2, 3])
