@@ -106,11 +106,7 @@ def _fold(batch: list[Dim], dense: int) -> tuple[tuple[Dim, Dim], Dim]:
         if dim.extent == 1:
             continue
         n = dim.extent
-        if (
-            merged
-            and _same_side(merged[-1], dim, dense)
-            and merged[-1][1:] == (n * dim.source_stride, n * dim.out_stride)
-        ):
+        if merged and merged[-1][1:] == (n * dim.source_stride, n * dim.out_stride):
             merged[-1] = Dim(merged[-1].extent * n, dim.source_stride, dim.out_stride)
         else:
             merged.append(dim)
@@ -120,10 +116,6 @@ def _fold(batch: list[Dim], dense: int) -> tuple[tuple[Dim, Dim], Dim]:
 
 
 _ONE = Dim(1, 0, 0)
-
-
-def _same_side(a: Dim, b: Dim, dense: int) -> bool:
-    return (abs(a.out_stride) < dense) == (abs(b.out_stride) < dense)
 
 
 def offsets_fit(plan: Plan, view: View) -> bool:
