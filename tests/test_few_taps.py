@@ -420,6 +420,15 @@ def test_copies_that_grow_may_skip_a_row(kernels: HostKernels, dtype: str, heigh
     np.testing.assert_array_equal(launches.run(kernels, x, **arguments), cupysample.interpolate(x, **arguments))
 
 
+def test_copies_that_grow_may_skip_a_pixel(kernels: HostKernels) -> None:
+    """Likewise; then the 16 bytes of a thread may come from more than a slot has, and are read where they are."""
+    x = np.moveaxis(cases.values(np.random.default_rng(4), (1, 2, 26212, 7), "uint8"), -1, 1)
+    arguments: dict[str, Any] = {"size": (2, 26224), "mode": "nearest-exact"}
+    plan, _ = launches.plan_and_output(x, **arguments)
+    assert 2 in np.diff(plan.axes[1].taps().left)
+    np.testing.assert_array_equal(launches.run(kernels, x, **arguments), cupysample.interpolate(x, **arguments))
+
+
 def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
     """They have no tap, which this kernel cannot say: another runs, and the gradient is 0, not 0 times infinity."""
     x = np.zeros((1, 1, 8, 8), np.float32)
