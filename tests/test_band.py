@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import cupysample
 from cupysample import _bands, _interpolate, _launch, _plan, _tuning
 from cupysample._arrays import Layout
-from cupysample._launch import Launch
+from cupysample._launch import Launch, Table
 from tests import bounds, cases, launches, oracle
 from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
 
@@ -263,6 +263,55 @@ def test_volumes_of_which_too_many_rows_have_begun_are_not_walked_down() -> None
     for mode, kernel in (("trilinear", "band_walk"), ("tricubic", "band")):
         plan, out = launches.plan_and_output(x, size=(9, 20, 128), mode=mode, antialias=True)
         assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+
+
+def test_walks_have_room_for_the_longest_window_wherever_it_begins() -> None:
+    """Windows of 1024 pixels begin at whole vectors."""
+    for width, kernel in ((2036, "band_walk"), (2044, "band")):  # 1018 and 1022 pixels, and three before them
+        x = np.zeros((1, 1, 40, width), np.float32)
+        plan, out = launches.plan_and_output(x, size=(10, 4), mode="bilinear", antialias=True)
+        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+
+
+def test_windows_of_bytes_that_no_block_has_room_for_are_of_the_general_kernel() -> None:
+    """It rounds axis by axis, so that a window is not summed in parts."""
+    for width, kernel in ((400, "band_bytes"), (40_000, "resample")):
+        x = np.zeros((1, 1, 8, width), np.uint8)
+        plan, out = launches.plan_and_output(x, size=(4, 2), mode="bilinear", antialias=True)
+        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+
+
+@pytest.mark.parametrize(
+    ("dtype", "walk", "other"), [("float32", "band_walk", "band"), ("uint8", "band_bytes", "band_integer")]
+)
+def test_tables_of_walks_are_bounded(dtype: str, walk: str, other: str) -> None:
+    """They have an entry for every row of the source, and more bytes than those of rows of out, by a factor that is large."""
+    itemsize = np.dtype(dtype).itemsize
+    for old, new, kernel in ((90_000, 901, walk), (900_000, 9_001, other)):
+        source, out = (
+            Layout((1, 1, *size), tuple(n * itemsize for n in (1, 1, size[1], 1)), dtype, itemsize, 0)
+            for size in ((old, 256), (new, 100))
+        )
+        plan = _interpolate.plan_of((1, 1, old, 256), dtype, (new, 100), None, "bilinear", None, None, True)
+        assert _launch.launch(plan, source, out, lambda *_: Table(1, 2, 3)).kernel == kernel
+
+
+@pytest.mark.parametrize(("pitch", "packed"), [(8, True), (16, True), (12, False)])
+def test_vectors_of_channels_are_read_where_rows_allow(pitch: int, packed: bool) -> None:
+    """Of one pixel each."""
+    x = np.moveaxis(np.zeros((1, 40, 1, pitch), np.int16)[..., :8], -1, 1)
+    plan, out = launches.plan_and_output(x, size=(4, 1), mode="bilinear", antialias=True)
+    made = _launch.launch(plan, launches.layout(x, 0), launches.layout(out, 0), lambda *_: Table(1, 2, 3))
+    assert (made.kernel, bool(made.geometry["share"]["packed"][0])) == ("band_integer", packed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint8"])
+@pytest.mark.parametrize("part", [slice(0, 8), slice(8, 16), slice(0, 16, 2), slice(1, 4)], ids=str)
+def test_sources_of_some_channels(kernels: HostKernels, dtype: str, part: slice) -> None:
+    """Neighbours in a row that are not neighbours in memory."""
+    whole = cases.values(np.random.default_rng(9), (1, 40, 160, 16), dtype)
+    call = Call(np.moveaxis(whole[..., part], -1, 1), (10, 24), _plan.DTYPES[dtype].arithmetic)
+    call.check(launches.run(kernels, call.x, **call.arguments))
 
 
 def test_non_finite_values_reach_their_outputs_alone(kernels: HostKernels) -> None:
