@@ -201,7 +201,7 @@ def _launch(
 
 
 def _is_capturing(stream: int) -> bool:
-    """``cupy.cuda.runtime.streamIsCapturing``: an error for the default stream, which no one may use while another is captured."""
+    """``cupy.cuda.runtime.streamIsCapturing``: an error for the default stream while another is captured."""
     if not stream and driver().capturing:
         raise CUDARuntimeError("cudaErrorStreamCaptureImplicit")
     return stream in driver().capturing

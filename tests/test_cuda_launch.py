@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cupysample import _launch, _plan, _tables, _view
+from cupysample import _launch, _plan, _tables, _tuning, _view
 from cupysample._arrays import Layout
 from cupysample._launch import Launch, Table
 from cupysample._tables import Kind
@@ -194,6 +194,23 @@ def test_grid_covers_any_number_of_outputs() -> None:
     assert made.grid[1:] == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "batch", "spatial", "size", "axis", "blocks"),
+    [
+        ("few_taps", (2**13, 2**15), (2, 2), (4, 4), 0, _tuning.MAX_BLOCKS),
+        ("nearest", (2**16, 2**15), (2, 2), (4, 4), 0, _tuning.MAX_BLOCKS),
+        ("few_taps", (1, 1), (2, 2), (2**30, 2), 1, 65535),
+        ("few_taps", (1, 1), (2, 2, 2), (2**30, 2, 2), 2, 65535),
+        ("few_taps", (2, 3), (8,), (16,), 2, 1),
+    ],
+)
+def test_grids_are_within_the_limits_of_the_driver_and_of_an_int(
+    kernel: str, batch: tuple[int, int], spatial: tuple[int, ...], size: tuple[int, ...], axis: int, blocks: int
+) -> None:
+    made = launch(empty(*batch, *spatial), empty(*batch, *size), "nearest")
+    assert (made.kernel, made.grid[axis]) == (kernel, blocks)
+
+
 def test_axes_too_long_for_a_table_are_computed() -> None:
     def refuse(axis: Axis, _: Kind) -> Table:
         raise AssertionError(axis)
@@ -208,6 +225,8 @@ def test_axes_too_long_for_a_table_are_computed() -> None:
     assert (axis["method"], axis["step"], axis["in_double"]) == (_launch.METHOD_NUMBERS["linear"], 0.5, 0)
     assert not _tables.has_table(Axis("linear-antialias", 2**30, 100, 1e7, False, "float32"))
     assert not _tables.has_table(Axis("linear-antialias", 2**31, 2, 2.0**30, False, "float32"))
+    for n_in in (2**31 - 1, 2**31):  # whose pixels tables count in an int
+        assert _tables.has_table(Axis("linear", n_in, 2, 2.0**30, False, "float32")) == (n_in < 2**31)
 
 
 def test_every_launch_is_a_listed_instance() -> None:
