@@ -201,7 +201,6 @@ def test_grid_covers_any_number_of_outputs() -> None:
         ("nearest", (2**16, 2**15), (2, 2), (4, 4), 0, _tuning.MAX_BLOCKS),
         ("few_taps", (1, 1), (2, 2), (2**30, 2), 1, 65535),
         ("few_taps", (1, 1), (2, 2, 2), (2**30, 2, 2), 2, 65535),
-        ("few_taps", (2, 3), (8,), (16,), 2, 1),
     ],
 )
 def test_grids_are_within_the_limits_of_the_driver_and_of_an_int(
@@ -209,6 +208,11 @@ def test_grids_are_within_the_limits_of_the_driver_and_of_an_int(
 ) -> None:
     made = launch(empty(*batch, *spatial), empty(*batch, *size), "nearest")
     assert (made.kernel, made.grid[axis]) == (kernel, blocks)
+
+
+def test_in_one_dimension_no_threads_wait_for_a_second_depth() -> None:
+    made = launch(empty(2, 3, 8), empty(2, 3, 16), "linear")
+    assert (made.grid[2], made.block) == (1, (128, 1, 1))
 
 
 def test_axes_too_long_for_a_table_are_computed() -> None:
