@@ -232,13 +232,22 @@ def test_what_is_warmed_up_again_is_remembered(monkeypatch: pytest.MonkeyPatch, 
     assert driver.uploads == uploads + 6
 
 
-def test_memory_that_lies_idle_in_pools_is_taken_for_tables(driver: Driver) -> None:
-    """CuPy frees it for its own arrays; that is left to us for what is not in its pool."""
+@pytest.mark.parametrize("pools", [1, 2])
+def test_memory_that_lies_idle_in_pools_is_taken_for_tables(
+    driver: Driver, pools: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy frees it for its own arrays; that is left to us for what is not in its pool. So is torch's, if it is loaded."""
+    emptied: list[None] = []
+    if pools == 1:
+        monkeypatch.setitem(sys.modules, "torch", None)
+    else:
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(None))
     driver.idle = 1 << 20
     x = array(1, 1, 8, 8)
     expected = cupysample.interpolate(x.values, size=(5, 7), mode="bilinear")
     np.testing.assert_allclose(cupysample.interpolate(x, size=(5, 7), mode="bilinear").values, expected, atol=1e-6)
     assert driver.uploads and not driver.idle
+    assert len(emptied) == pools - 1
 
 
 @pytest.mark.usefixtures("driver")
