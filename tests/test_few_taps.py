@@ -429,6 +429,16 @@ def test_copies_that_grow_may_skip_a_pixel(kernels: HostKernels) -> None:
     np.testing.assert_array_equal(launches.run(kernels, x, **arguments), cupysample.interpolate(x, **arguments))
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_pixels_of_several_elements_are_copied_whole(kernels: HostKernels, dtype: str, channels: int) -> None:
+    """Not as a row of pixels of one element that grows by as much, whose windows are known when it is compiled."""
+    x = np.moveaxis(cases.values(np.random.default_rng(5), (1, 6, 96, channels), dtype), -1, 1)
+    for factor in (2, 4):
+        arguments: dict[str, Any] = {"scale_factor": factor, "mode": "nearest"}
+        np.testing.assert_array_equal(launches.run(kernels, x, **arguments), cupysample.interpolate(x, **arguments))
+
+
 def test_rows_that_no_output_reads_have_no_gradient(kernels: HostKernels) -> None:
     """They have no tap, which this kernel cannot say: another runs, and the gradient is 0, not 0 times infinity."""
     x = np.zeros((1, 1, 8, 8), np.float32)
