@@ -3,7 +3,7 @@
 slices     where the pixels picked are equally far apart
 repeats    where every pixel is picked as often: strided copies, or along the last axis one wider integer
 gathers    any others, axis by axis
-at once    any of these along all axes, where all lies densely and several elements behind a pixel
+at once    any of these along all axes, where both arrays are dense and it takes less than axis by axis
 """
 
 from __future__ import annotations
@@ -46,11 +46,8 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
     if is_dense(source, program.order) and is_dense(out, program.order):
         picked, pixel = _pixel(program, sliced)
         indexed = len(sliced) + len(repeated) < len(program.axes)
-        if (
-            picked
-            and pixel * source.itemsize <= AT_ONCE_TILE
-            and _pays(program, gathered, indexed, pixel, source.itemsize)
-        ):
+        fits = picked and pixel * source.itemsize <= AT_ONCE_TILE
+        if fits and _pays(program, gathered, indexed, pixel, source.itemsize):
             return _at_once(program, picked, pixel, pixel * source.itemsize)
 
     # Whole rows have no gaps between them, and of those that are picked first no other is read; nor of slices.
