@@ -38,16 +38,16 @@ LAST_WORDS = 15
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "--tb=short")
 """What packages of other versions warn of is shown, not an error."""
 
-MODES = tuple(f"test_definition[{mode}]" for mode in ("bilinear", "nearest", "area", "tricubic", "lanczos"))
-KERNELS = tuple(
-    f"test_every_kernel[{kernel}]"
+MODES = {mode: f"test_definition[{mode}]" for mode in ("bilinear", "nearest", "area", "tricubic", "lanczos")}
+KERNELS = {
+    kernel: f"test_every_kernel[{kernel}]"
     for kernel in ("band_walk", "few_taps", "band_bytes", "band", "band_integer", "resample")
-)
+}
 SANITIZERS = {
-    "memcheck": (*MODES, *KERNELS),
-    "racecheck": (*MODES, *KERNELS),
+    "memcheck": MODES | KERNELS,
+    "racecheck": MODES | KERNELS,
     "initcheck": MODES,
-    "synccheck": (*MODES, *KERNELS),
+    "synccheck": MODES | KERNELS,
 }
 """Tests of ``tests/test_gpu.py`` that run under each: every arithmetic, number of axes and layout in modes whose arrays are small;
 every kernel, for small arrays do not get all of them."""
@@ -99,11 +99,10 @@ def sanitize(_: Path) -> list[Part]:
     found = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     parts = []
     for tool, tests in SANITIZERS.items():
-        for test in tests:
+        for name, test in tests.items():
             sanitizer = (str(found), "--tool", tool, "--error-exitcode", "99", "--print-limit", "20")
             tested = (*PYTEST, "-p", "bench.unpooled", f"tests/test_gpu.py::{test}")
-            name = f"{tool}-{test.partition('[')[2][:-1]}"
-            parts.append(Part(name, 240, (*sanitizer, *tested) if found else ()))
+            parts.append(Part(f"{tool}-{name}", 240, (*sanitizer, *tested) if found else ()))
     return parts
 
 

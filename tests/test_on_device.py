@@ -84,7 +84,7 @@ def test_sanitize(sanitizer: Path, tmp_path: Path) -> None:
     """Every tool over every listed test; in the caller's folder; a second call repeats nothing; failures stay."""
     done = call("sanitize", "out", path=sanitizer, cwd=tmp_path)
     out = tmp_path / "out"
-    names = {f"sanitize/{tool}-{test.partition('[')[2][:-1]}" for tool, tests in SANITIZERS.items() for test in tests}
+    names = {f"sanitize/{tool}-{name}" for tool, tests in SANITIZERS.items() for name in tests}
     assert len(names) == sum(map(len, SANITIZERS.values()))
     failed = {"sanitize/racecheck-area": "failed (99)"}
     assert parts(out) == dict.fromkeys(names, "passed without a GPU") | failed, done.stdout + done.stderr
@@ -208,7 +208,7 @@ def test_what_is_sanitized_exists(tmp_path: Path) -> None:
     (tmp_path / "lacking.py").write_text("import sys\nsys.modules.update(torch=None, hypothesis=None)\n")
     files = on_device.gpu_files()
     assert "tests/test_gpu.py" in files
-    wanted = {f"tests/test_gpu.py::{test}" for tests in SANITIZERS.values() for test in tests}
+    wanted = {f"tests/test_gpu.py::{test}" for tests in SANITIZERS.values() for test in tests.values()}
     done = subprocess.run(
         [*on_device.PYTEST, "-p", "no:hypothesispytest", "-p", "lacking", "--collect-only", "-m", "gpu", *files],
         cwd=ROOT,
@@ -224,7 +224,7 @@ def test_what_is_sanitized_exists(tmp_path: Path) -> None:
 def test_every_kernel_is_sanitized() -> None:
     """Also those that need larger arrays than the tests of modes have."""
     wanted = {kernel for kernel, _ in _launch.instances()} - {"nearest"}  # beside resample
-    assert {f"test_every_kernel[{kernel}]" for kernel in wanted} == set(KERNELS)
+    assert {kernel: f"test_every_kernel[{kernel}]" for kernel in wanted} == KERNELS
     copies = {made for kernel, made in _launch.instances() if kernel == "few_taps" and ("CS_SLOT", "0") not in made}
     assert {call.launch()[0].defines for call in test_gpu.copying()} == copies
     for kernel in sorted(wanted - {"few_taps", "resample"}):

@@ -113,10 +113,8 @@ F(cudaMemset)(void* to, int value, size_t n) { return fill(to, value, n); }
 F(cudaMemsetAsync)(void* to, int value, size_t n, cudaStream_t stream) { return fill(to, value, n); }
 F(cudaHostAlloc)(void** p, size_t size, unsigned flags) { return (*p = malloc(size + 1)) ? 0 : cudaErrorMemoryAllocation; }
 F(cudaFreeHost)(void* p) { return free(p), 0; }
-F(cudaMemGetInfo)(size_t* free, size_t* total) {
-    *free = *total = (size_t)80 << 30;
-    if (works()) *free = (size_t)sysconf(_SC_AVPHYS_PAGES) * PAGE / 2;  // results are looked at in the other half
-    return 0;
+F(cudaMemGetInfo)(size_t* free, size_t* total) {  // a device that works leaves half to those who look at its results
+    return *free = *total = works() ? (size_t)sysconf(_SC_AVPHYS_PAGES) * PAGE / 2 : (size_t)80 << 30, 0;
 }
 F(cudaDeviceGetDefaultMemPool)(cudaMemPool_t* out, int ordinal) { return give(out); }
 F(cudaDeviceGetMemPool)(cudaMemPool_t* out, int ordinal) { return give(out); }
