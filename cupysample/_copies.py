@@ -43,15 +43,15 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
         itertools.permutations(d for d in program.axes if d not in sliced),
         key=lambda order: _ns(program, order, repeated),
     )
-    if is_dense(source, program.order) and is_dense(out, program.order):
+    dense = is_dense(source, order)
+    if dense and is_dense(out, order):
         picked, pixel = _pixel(program, sliced)
         indexed = len(sliced) + len(repeated) < len(program.axes)
-        fits = picked and pixel * source.itemsize <= AT_ONCE_TILE
-        if fits and _pays(program, gathered, indexed, pixel, source.itemsize):
+        if picked and _pays(program, gathered, indexed, pixel, source.itemsize):
             return _at_once(program, picked, pixel, pixel * source.itemsize)
 
     # Whole rows have no gaps between them, and of those that are picked first no other is read; nor of slices.
-    whole = gathered if is_dense(source, program.order) else ()
+    whole = gathered if dense else ()
     read = {d: axis.n_in for d, axis in program.axes.items() if d in gathered and d not in whole[:1]}
     outputs = outputs_of(TILE_BYTES // element.itemsize, program.shape, read, gathered)
 
@@ -86,14 +86,16 @@ def prepare(plan: Plan, source: Layout, out: Layout, source_is_native: bool, out
 def _pixel(program: Program, sliced: dict[int, int]) -> tuple[list[int], int]:
     """The axes along which pixels are picked, to the last that changes, and the elements that lie behind them."""
     changed = [d for d, axis in program.axes.items() if sliced.get(d) != 1 or axis.n_out < axis.n_in]
-    picked = [d for d in program.axes if d <= max(changed, default=-1)]
-    return picked, math.prod(program.shape[max(changed, default=-1) + 1 :])
+    last = max(changed, default=-1)
+    return [d for d in program.axes if d <= last], math.prod(program.shape[last + 1 :])
 
 
 def _pays(program: Program, gathered: Order, indexed: bool, pixel: int, itemsize: int) -> bool:
     """Whether pixels of so many elements are picked sooner along all axes at once than axis by axis."""
+    if pixel * itemsize > AT_ONCE_TILE:
+        return False
     if not gathered:
-        return itemsize < pixel * itemsize <= SLICED_BYTES
+        return pixel > 1 and pixel * itemsize <= SLICED_BYTES
     if not indexed:
         return pixel > 1
     between = sum(_stages(program, gathered)[:-1])
