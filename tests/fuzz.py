@@ -182,8 +182,8 @@ def campaign(
             for future in done:
                 found = future.result()
                 tally.add(found)
-                for trial, message in found.failures:
-                    print(f"FAILED: {message}\n    {reproducer(trial)}", flush=True)
+                for failure in found.failures:
+                    print(f"FAILED: {told([failure])}", flush=True)
                 if time.monotonic() - start < 60 * minutes:
                     running |= {pool.submit(_chunk, seed, chunk, paths) for chunk in itertools.islice(chunks, 1)}
     tally.seconds = time.monotonic() - start
@@ -199,6 +199,11 @@ def _alone() -> None:
 
 def _chunk(seed: int, chunk: int, paths: Sequence[str]) -> Tally:
     return (by_hypothesis if chunk % EVERY == EVERY - 1 else by_generator)(seed, chunk, paths)
+
+
+def told(failures: list[tuple[Trial, str]]) -> str:
+    """What failed, and how to run it again."""
+    return "\n".join(f"{message}\n    {reproducer(trial)}" for trial, message in failures)
 
 
 def reproducer(trial: Trial) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import cupysample
 from cupysample import _bands, _interpolate, _launch, _plan, _tuning
 from cupysample._arrays import Layout
-from cupysample._launch import Launch, Table
+from cupysample._launch import Launch
 from tests import bounds, cases, launches, oracle
 from tests.host.harness import HostKernels, Job, races, replay_sanitized, sectors
 
@@ -257,28 +257,31 @@ def test_axes_that_nearly_fill_an_int_are_not_these_kernels(dtype: str) -> None:
     assert kernels[1] == "resample"
 
 
+def kernel_of(x: NDArray[Any], size: tuple[int, ...], mode: str) -> str:
+    """Whose an antialiased call is."""
+    plan, out = launches.plan_and_output(x, size=size, mode=mode, antialias=True)
+    return launches.launch(plan, x, out, launches.Tables()).kernel
+
+
 def test_volumes_of_which_too_many_rows_have_begun_are_not_walked_down() -> None:
     """Threads of band_walk.cu hold the sums of three; a row of H is in the windows of four, antialiased by cubics."""
     x = np.zeros((1, 1, 9, 40, 256), np.float32)
     for mode, kernel in (("trilinear", "band_walk"), ("tricubic", "band")):
-        plan, out = launches.plan_and_output(x, size=(9, 20, 128), mode=mode, antialias=True)
-        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+        assert kernel_of(x, (9, 20, 128), mode) == kernel
 
 
 def test_walks_have_room_for_the_longest_window_wherever_it_begins() -> None:
     """Windows of 1024 pixels begin at whole vectors."""
     for width, kernel in ((2036, "band_walk"), (2044, "band")):  # 1018 and 1022 pixels, and three before them
         x = np.zeros((1, 1, 40, width), np.float32)
-        plan, out = launches.plan_and_output(x, size=(10, 4), mode="bilinear", antialias=True)
-        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+        assert kernel_of(x, (10, 4), "bilinear") == kernel
 
 
 def test_windows_of_bytes_that_no_block_has_room_for_are_of_the_general_kernel() -> None:
     """It rounds axis by axis, so that a window is not summed in parts."""
     for width, kernel in ((400, "band_bytes"), (40_000, "resample")):
         x = np.zeros((1, 1, 8, width), np.uint8)
-        plan, out = launches.plan_and_output(x, size=(4, 2), mode="bilinear", antialias=True)
-        assert launches.launch(plan, x, out, launches.Tables()).kernel == kernel
+        assert kernel_of(x, (4, 2), "bilinear") == kernel
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,7 @@ def test_tables_of_walks_are_bounded(dtype: str, walk: str, other: str) -> None:
             for size in ((old, 256), (new, 100))
         )
         plan = _interpolate.plan_of((1, 1, old, 256), dtype, (new, 100), None, "bilinear", None, None, True)
-        assert _launch.launch(plan, source, out, lambda *_: Table(1, 2, 3)).kernel == kernel
+        assert _launch.launch(plan, source, out, launches.nowhere).kernel == kernel
 
 
 @pytest.mark.parametrize(("pitch", "packed"), [(8, True), (16, True), (12, False)])
@@ -301,7 +304,7 @@ def test_vectors_of_channels_are_read_where_rows_allow(pitch: int, packed: bool)
     """Of one pixel each."""
     x = np.moveaxis(np.zeros((1, 40, 1, pitch), np.int16)[..., :8], -1, 1)
     plan, out = launches.plan_and_output(x, size=(4, 1), mode="bilinear", antialias=True)
-    made = _launch.launch(plan, launches.layout(x, 0), launches.layout(out, 0), lambda *_: Table(1, 2, 3))
+    made = _launch.launch(plan, launches.layout(x, 0), launches.layout(out, 0), launches.nowhere)
     assert (made.kernel, bool(made.geometry["share"]["packed"][0])) == ("band_integer", packed)
 
 

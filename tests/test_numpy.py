@@ -230,12 +230,8 @@ def test_copies_of_planes_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
     """Also where one channel could be said to lie behind them: neighbours in a row are repeated as wider integers."""
     x = noise(*shape, dtype="uint8")
     assert program_of(x, scale_factor=2).order == (0, 1, 2, 3)
-    assert program_of(cases.lay_out(noise(2, 3, 30, 40, dtype="uint8"), "channels_last"), scale_factor=2).order == (
-        0,
-        2,
-        3,
-        1,
-    )
+    x = cases.lay_out(noise(2, 3, 30, 40, dtype="uint8"), "channels_last")
+    assert program_of(x, scale_factor=2).order == (0, 2, 3, 1)
 
 
 @pytest.mark.parametrize("pixels", [1, 7, 100, 1 << 15])
