@@ -279,6 +279,8 @@ def _are(words: Any, count: int, kind: Callable[[Any], bool]) -> bool:
 
 
 def _is_extent(n: Any) -> bool:
+    if isinstance(n, np.ndarray):
+        n = torch.as_tensor(n)  # what Dynamo makes of it too
     if isinstance(n, Tensor):
         return n.numel() == 1 and not (n.is_floating_point() or n.is_complex() or n.dtype == torch.bool)
     return isinstance(n, int) and not isinstance(n, bool)

@@ -461,10 +461,12 @@ def test_numpys_scalars_are_taken_in_every_way(way: Callable[[Function], Functio
         assert torch.equal(y, expected.expand(y.shape))
 
 
-MADE_INSIDE: dict[str, Function] = {
+EXTENTS: dict[str, Function] = {
     "extents": lambda x: cupysample.interpolate(x, size=(np.int64(5), 6)),
     "one extent": lambda x: cupysample.interpolate(x, size=np.int32(5)),
     "extents of an array": lambda x: cupysample.interpolate(x, size=tuple(np.array(x.shape[2:]) * 2)),
+}
+MADE_INSIDE: dict[str, Function] = EXTENTS | {
     "factor": lambda x: cupysample.interpolate(x, scale_factor=np.sqrt(2.0)),
     "factors": lambda x: cupysample.interpolate(x, scale_factor=[np.float64(2), np.float32(1.5)], mode="bilinear"),
     "flag": lambda x: cupysample.interpolate(x, size=5, mode="bilinear", align_corners=np.bool_(True)),  # type: ignore[arg-type]
@@ -476,6 +478,13 @@ def test_numpys_scalars_made_in_a_compiled_function(name: str) -> None:
     """Which are arrays without axes to Dynamo."""
     x = torch.arange(4.0).reshape(ONES.shape)
     assert torch.equal(compiled_in_parts(MADE_INSIDE[name])(x), MADE_INSIDE[name](x))
+
+
+@pytest.mark.parametrize("name", EXTENTS)
+def test_numpys_extents_are_recorded(name: str) -> None:
+    """In one graph, as torch records them."""
+    x = torch.arange(4.0).reshape(ONES.shape)
+    assert torch.equal(compiled(EXTENTS[name])(x), EXTENTS[name](x))
 
 
 def test_batches_are_not_folded_into_others() -> None:
