@@ -5,6 +5,7 @@ A process compiles one at a time: whoever does holds a lock.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -49,4 +50,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m bench.compiling", description=__doc__).parse_args()
     sys.exit(main())

@@ -5,6 +5,7 @@ Clocks are left as they are. Without ``ncu`` on the path or in CUDA's folder it 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import os
@@ -93,6 +94,15 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser("python -m bench.counters", description=__doc__)
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="?",
+        metavar="RESULTS.json",
+        help="without it: runs each workload, and counts nothing",
+    )
+    results = parser.parse_args().results
+    if results is not None:
+        sys.exit(main(results))
     run_each_once()

@@ -1,7 +1,8 @@
-"""Where the calls are timed: the GPU that CuPy finds, or the CPU."""
+"""Where the calls are timed: the GPU that CuPy finds, or the CPU; ``python -m bench.machines RESULTS.json`` writes it down."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import importlib
@@ -251,4 +252,8 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser("python -m bench.machines", description=__doc__)
+    parser.add_argument(
+        "results", type=Path, metavar="RESULTS.json", help="goes on only with those of the same machine"
+    )
+    sys.exit(main(parser.parse_args().results))

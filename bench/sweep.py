@@ -53,7 +53,7 @@ def _run_rows(n: int) -> dict[str, dict[int, dict[int, int]]]:
 
 
 GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
-    {"HELD_BYTES": (32, 64, 128), "RUN_ROWS": tuple(map(_run_rows, (8, 16, 32, 64, 128)))},
+    {"HELD_BYTES": (64, 128), "RUN_ROWS": tuple(map(_run_rows, (8, 16, 32, 64, 128)))},
     {"GATHERED_ELEMENTS": tuple({"fixed": (n, n)} for n in (4, 8, 16))},
     {"WINDOWED_ELEMENTS": tuple({1: (n,), 3: (m,)} for n, m in ((4, 12), (16, 24)))},
     {"RUN_THREADS": (64, 256)},
@@ -61,7 +61,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"TWO_DEPTHS": ((),)},
     {"LAYERS": ((1,), (2, 1))},
     {"ALONE": (0.1, 1.0)},
-    {"RESIDENT_THREADS": (132 * 512, 132 * 1024, 132 * 4096)},
+    {"RESIDENT_THREADS": tuple(_tuning.MULTIPROCESSORS * n for n in (512, 1024, 4096))},
     {"STREAMED_BYTES": (1 << 20, 1 << 40)},
     {"RUN_DEPTHS": (1, 2, 4, 16)},
     {"BAND_ROWS": (2, 4), "BAND_GROUPS": (1, 2, 4)},
@@ -74,7 +74,7 @@ GPU: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"STAGES": (2, 3, 6, 8)},
     {"BAND_THREADS": ((64, 128, 128), (128, 128, 256), (64, 256, 256))},
     {"BAND_INTEGERS": (2, 4)},
-    {"FILLING_BLOCKS": (132 * 2, 132 * 4, 132 * 16)},
+    {"FILLING_BLOCKS": tuple(_tuning.MULTIPROCESSORS * n for n in (2, 4, 16))},
 )
 """Constants that are varied together, the others as tuned: not everything with everything, which would take hours."""
 CPU: tuple[dict[str, tuple[Any, ...]], ...] = ({"TILE_BYTES": tuple(1 << n for n in range(18, 23))},)

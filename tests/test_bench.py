@@ -22,12 +22,11 @@ import cupysample
 from bench import compiling, counters, first_call, machines, model, report, sweep
 from bench import test_numpy as numpy_bench
 from bench.machines import Cpu, Gpu
-from bench.record import Record
+from bench.record import KEY, Record
 from bench.sass import Sass, sass
 from bench.test_workloads import check, line, our_call, written
-from bench.workloads import AVERAGED, CPU_WORKLOADS, WORKLOADS, Workload
+from bench.workloads import AVERAGED, CPU_WORKLOADS, GROUPS, WORKLOADS, Workload
 from cupysample import _kernels, _launch
-from tests import launches
 from tests.cupy_on_host import installed
 from tests.host.harness import build
 
@@ -83,9 +82,29 @@ def test_the_whole_folder_can_be_collected() -> None:
     assert "bench/test_workloads.py" in found.stdout
 
 
+PROGRAMS = [
+    f"bench.{'.'.join(path.relative_to(ROOT / 'bench').with_suffix('').parts)}"
+    for path in sorted((ROOT / "bench").rglob("*.py"))
+    if "__main__" in path.read_text() and path.name != "on_device.py"  # which on_device.sh runs
+]
+
+
 @pytest.mark.parametrize(
-    "module", ["bench.sweep", "bench.first_call", "bench.stub.build", "bench.model", "bench.report"]
+    ("held", "asked", "status"),
+    [(True, "time", pytest.ExitCode.OK), (False, "tune", pytest.ExitCode.NO_TESTS_COLLECTED)],
 )
+def test_a_group_with_nothing_left_passes(held: bool, asked: str, status: int, tmp_path: Path) -> None:
+    """As when it ran out of time after its last workload; not where what was asked for is nowhere."""
+    path = tmp_path / "results.json"
+    group = [dict(zip(KEY, each.key, strict=True)) for each in WORKLOADS if each.group == GROUPS[0]]
+    Record(path).write(rows=group if held else [])
+    options = "-p", "no:cacheprovider", "--results", str(path), "--group", GROUPS[0], "-k", f"test_{asked}"
+    program = "-m", "pytest", "-q", *options, "bench/test_workloads.py"
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout
+
+
+@pytest.mark.parametrize("module", PROGRAMS)
 def test_help_does_nothing_else(module: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -243,29 +262,18 @@ def test_every_swept_constant_exists() -> None:
 
 
 def test_constants_as_swept_give_launches_that_compile() -> None:
-    """Every choice for a GPU, on a workload for each kernel that it concerns; registers are left to the device."""
-    for workload in (w for w in WORKLOADS if w.name in ("features", "photo-quarter") and w.dtype == "float32"):
-        x = workload.smaller(1 << 16).values()
-        plan, out = launches.plan_and_output(x, **workload.smaller(1 << 16).arguments)
-        texts = set()
-        for group in sweep.GPU:
-            for each in itertools.product(*group.values()):
-                with sweep.replaced(dict(zip(group, each, strict=True))):
-                    made = launches.launch(plan, x, out, launches.Tables())
-                assert made.kernel in ("few_taps", "band", "band_walk")
-                texts.add((made.kernel, made.defines))
-        kernels = build({str(n): _kernels.source(*each) for n, each in enumerate(texts)})
-        assert kernels.path.exists()
-
-
-def test_constants_as_swept_give_launches_of_every_workload() -> None:
-    """Every choice for a GPU, on all that is swept, at its full size."""
+    """Every choice for a GPU, on all that is swept, at its full size; registers are left to the device."""
     swept = [workload for workload in WORKLOADS if workload.name in sweep.SWEPT]
+    instances = set()
     for group in sweep.GPU:
         for each in itertools.product(*group.values()):
             with sweep.replaced(dict(zip(group, each, strict=True))):
                 for workload in swept:
-                    assert model.launch(workload)[1].grid[0] > 0
+                    made = model.launch(workload)[1]
+                    assert made.grid[0] > 0
+                    instances.add((made.kernel, made.defines))
+    kernels = build({str(n): _kernels.source(*each) for n, each in enumerate(instances)})
+    assert kernels.path.exists()
 
 
 def test_only_other_launches_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
