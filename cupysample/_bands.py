@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cupysample._kernels import Defines
 from cupysample._made import (
@@ -20,7 +21,7 @@ from cupysample._made import (
 )
 from cupysample._plan import DTYPES, Plan
 from cupysample._tables import PAIRS, PLAIN, Kind, begun_rows
-from cupysample._taps import Axis
+from cupysample._taps import Axis, counts
 from cupysample._tuning import (
     ALONE,
     BAND_CHANNELS,
@@ -74,7 +75,7 @@ def band(plan: Plan, view: View) -> Made | None:
     elements = min(columns, _neighbours(view.dtype, plan.arithmetic))
     channels = _channels(view, BAND_CHANNELS)
     if plan.arithmetic == "fixed":  # whose windows are whole
-        longest = int(axis.taps().count.max()) + elements
+        longest = counts(axis)[1] + elements
         channels = channels if longest * channels <= threads * columns else 1
         if longest > threads * columns:
             return None
@@ -120,7 +121,7 @@ def band_walk(plan: Plan, view: View) -> Made | None:
     least = WALKED_ROWS.get(len(plan.axes), {}).get(view.dtype)
     if plan.arithmetic != "float" or least is None or _window_rows(plan) < least:
         return None
-    row, longest = axis.n_in * inner.extent, int(axis.taps().count.max())
+    row, longest = axis.n_in * inner.extent, counts(axis)[1]
     threads, _ = _shape([(threads, WALKED_COLUMNS) for threads in WALKED_THREADS[len(plan.axes)]], row)
     window = threads * WALKED_COLUMNS
     channels = _channels(view, BAND_CHANNELS)
@@ -216,9 +217,10 @@ def _splits(plan: Plan, most: int) -> list[int]:
 
 def _window_rows(plan: Plan) -> int:
     """Rows of the longest window along H; 1 in 1-D."""
-    return int(plan.axes[-2].taps().count.max()) if len(plan.axes) > 1 else 1
+    return counts(plan.axes[-2])[1] if len(plan.axes) > 1 else 1
 
 
+@lru_cache(maxsize=1024)
 def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> int:
     """The pixels of a tile: as many as read at most ``window`` elements, and are at most so many themselves; or one.
 

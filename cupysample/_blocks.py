@@ -81,13 +81,14 @@ class Stretch(NamedTuple):
 
     row:     first output.
     pixel:   first pixel of the first window; the next window begins ``step`` pixels later.
-    matrix:  (blocks, rows, width), or (blocks, width channels, rows channels) to multiply from the right; one matrix for
-             all, broadcast, where they are the same.
+    matrix:  (blocks, rows, width), or (blocks, width channels, rows channels) to multiply from the right; (1, …) where those
+             of all blocks are the same.
     """
 
     row: int
     pixel: int
     step: int
+    blocks: int
     matrix: NDArray[Any]
 
 
@@ -106,10 +107,11 @@ def stretches(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype
     found = []
     for first, last in _equally_spaced(pixel[:whole]):
         step = int(pixel[first + 1] - pixel[first]) if last - first > 1 else 0
-        found.append(Stretch(start + first * rows, int(pixel[first]), step, _compact(matrices[first:last], choice)))
+        some = _compact(matrices[first:last], choice)
+        found.append(Stretch(start + first * rows, int(pixel[first]), step, last - first, some))
     if n % rows:
         rest = _compact(matrices[whole:, : n % rows], choice)
-        found.append(Stretch(start + whole * rows, int(pixel[whole]), 0, rest))
+        found.append(Stretch(start + whole * rows, int(pixel[whole]), 0, 1, rest))
     return found
 
 
@@ -145,11 +147,9 @@ def _read(axis: Axis, start: int, stop: int, packed: bool) -> tuple[Taps, int]:
 
 def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
     """Without gaps, for BLAS takes twice as long for a transposed matrix; one for all where they are the same."""
-    some = matrices[:1] if (matrices == matrices[0]).all() else matrices
-    if choice.right:
-        some = _spread(some.swapaxes(1, 2), choice.channels)
-    some = np.ascontiguousarray(some)
-    return np.broadcast_to(some, (len(matrices), *some.shape[1:]))
+    if len(matrices) > 1 and (matrices[1:] == matrices[0]).all():
+        matrices = matrices[:1]
+    return np.ascontiguousarray(_spread(matrices.swapaxes(1, 2), choice.channels) if choice.right else matrices)
 
 
 def _spread(matrices: NDArray[Any], n: int) -> NDArray[Any]:
@@ -162,11 +162,13 @@ def _spread(matrices: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def _windows(taps: Taps, rows: int, end: int) -> tuple[NDArray[np.int64], int]:
-    """First pixel of the window of each block, and the width of all of them; none reaches beyond the taps' ``end``."""
-    first = np.arange(0, len(taps.left), rows)
-    low = np.minimum.reduceat(taps.left, first)
-    high = np.maximum.reduceat(taps.left + taps.count, first)
-    width = max(1, int((high - low).max()))
+    """First pixel of the window of each block, and the width of all of them; none reaches beyond the taps' ``end``.
+
+    Both ends of the windows of rows never decrease.
+    """
+    ends = taps.left + taps.count
+    low, high = taps.left[::rows], ends[rows - 1 :: rows]
+    width = max(1, int((high - low[: len(high)]).max(initial=1)), int(ends[-1] - low[-1]))
     return np.minimum(low, end - width), width
 
 
@@ -187,8 +189,8 @@ def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: n
 
 def _equally_spaced(pixel: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Cut into stretches in which the numbers are equally far apart."""
-    found, first = [], 0
-    for turn in np.flatnonzero(np.diff(pixel, n=2)).tolist():  # the step behind the number ``turn + 1`` is another
+    found, first, steps = [], 0, pixel[1:] - pixel[:-1]
+    for turn in np.flatnonzero(steps[1:] != steps[:-1]).tolist():  # the step behind the number ``turn + 1`` is another
         if turn >= first:
             found.append((first, turn + 2))
             first = turn + 2

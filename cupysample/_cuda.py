@@ -36,12 +36,14 @@ class _DeviceTable:
 
 _tables: dict[tuple[Axis, Kind, int], _DeviceTable] = {}
 """The last used last."""
-_new: list[_DeviceTable] = []
-"""Those uploaded since all were looked at."""
+_new: list[int] = []
+"""Bytes of those uploaded since all were looked at."""
 _captured: dict[_DeviceTable, None] = {}
 """Tables a captured graph reads: it may be launched at any time, so they are never freed."""
 
-_launches: dict[tuple[Plan, Layout, Layout], _Prepared] = {}
+_Key = tuple[Plan, Layout, Layout]
+"""What a launch depends on."""
+_launches: dict[_Key, _Prepared] = {}
 
 
 def _upload(key: tuple[Axis, Kind, int]) -> _DeviceTable:
@@ -87,7 +89,7 @@ def _evict() -> None:
     A table's memory is freed with its last reference, by ``cudaFree``, which waits for whatever was launched; a call
     that is about to launch holds a reference of its own. A finalizer that calls may do the same between any two steps.
     """
-    if LOOK * sum(table.size for table in _new) < TABLES_BYTES and LOOK * len(_new) < TABLES:
+    if LOOK * sum(_new) < TABLES_BYTES and LOOK * len(_new) < TABLES:
         return
     _new.clear()
     mortal = [table for table in list(_tables.values()) if table not in _captured]
@@ -126,20 +128,20 @@ class _Prepared(NamedTuple):
 
 def prepared(call: Call, like: Any) -> Run:
     """Return what runs a call that is about to launch; ``like``: an array of its dtype."""
-    found = _launches.get(_key(call)) or _first(call)
+    key = _key(call)
+    found = _launches.get(key) or _first(call, key)
     each = call.library, call.output
     return found.runs.get(each) or found.runs.setdefault(each, _run(call, like, *found[:-1]))
 
 
-def _key(call: Call) -> tuple[Plan, Layout, Layout]:
-    """What a launch depends on."""
+def _key(call: Call) -> _Key:
     return call.plan, call.source.canonical(), call.out.canonical()
 
 
-def _first(call: Call) -> _Prepared:
+def _first(call: Call, key: _Key) -> _Prepared:
     """Prepare a call that is about to launch."""
     with _kernels.lock:
-        found = _launches.get(_key(call))
+        found = _launches.get(key)
     if found is not None:  # by a thread that was faster
         return found
     cuda, device = _kernels.import_cupy().cuda, call.source.device
@@ -152,7 +154,7 @@ def _first(call: Call) -> _Prepared:
                 "a kernel and uploads tables; before the capture, make the same call once or pass its arguments to "
                 "cupysample.warmup"
             )
-    return _prepare(call)
+    return _prepare(call, key)
 
 
 def warm(call: Call) -> None:
@@ -161,7 +163,7 @@ def warm(call: Call) -> None:
     with _kernels.lock:
         found = _launches.pop(key, None)
         if found is None:
-            _prepare(call)
+            _prepare(call, key)
         else:
             _launches[key] = found
             for table in found.tables:
@@ -175,7 +177,7 @@ def warm_any_size(call: Call, method: str, transposed: bool) -> None:
     _kernels.compile_all(instances, call.source.device)
 
 
-def _prepare(call: Call) -> _Prepared:
+def _prepare(call: Call, key: _Key) -> _Prepared:
     """Build, upload and compile what a call needs, and remember it."""
     device = call.source.device
     assert device is not None
@@ -185,22 +187,22 @@ def _prepare(call: Call) -> _Prepared:
         found = _tables.get((axis, kind, device))
         if found is None:
             found = _upload((axis, kind, device))
-            _new.append(found)
+            _new.append(found.size)
         _use(found)
         tables.append(found)
         return found.addresses
 
-    key = _key(call)
     with _kernels.lock:
         remembered = _launches.get(key)
         if remembered is not None:  # by a thread that was faster
             return remembered
-        made = launch(call.plan, call.source, call.out, table)
+        made = launch(*key, table)
         launcher = _kernels.launcher(*made[:-1], device)
         _evict()
         _launches[key] = prepared = _Prepared(made, launcher, tuple(tables), {})
-        for other in list(_launches)[:-LAUNCHES]:
-            _launches.pop(other, None)
+        if len(_launches) > LAUNCHES:
+            for other in list(_launches)[:-LAUNCHES]:
+                _launches.pop(other, None)
     return prepared
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from cupysample._made import (
 )
 from cupysample._plan import DTYPES, Plan
 from cupysample._tables import Kind, alike
-from cupysample._taps import Axis
+from cupysample._taps import Axis, counts
 from cupysample._tuning import (
     ALONE,
     GATHERED_ELEMENTS,
@@ -111,9 +112,8 @@ def _taps(plan: Plan) -> int | None:
         return 1
     if any(axis.width > 3 * TAPS[-1] for axis in plan.axes):  # a bound, not worth a table
         return None
-    counts = [axis.taps().count for axis in plan.axes]
-    longest = max(int(count.max()) for count in counts)
-    return next((taps for taps in TAPS[1:] if taps >= longest and all(count.min() > 0 for count in counts)), None)
+    fewest, longest = map(list, zip(*map(counts, plan.axes), strict=True))
+    return next((taps for taps in TAPS[1:] if taps >= max(longest) and min(fewest) > 0), None)
 
 
 def most_taps(axes: int, arithmetic: str) -> int:
@@ -223,12 +223,13 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
         fits = slot.windows or slot.ratio[1] > 1 or axis.n_in <= axis.n_out
         fits = fits and (slot.depths == 1 or _share_windows(plan.axes[0]))
         packed = fits and _is_of_vectors(view, slot.elements)
-        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner, taps, view.itemsize):
+        if packed and aligned % slot.unit == 0 and _has_windows(slot, axis, inner.extent, taps, view.itemsize):
             return slot
     return NO_SLOT
 
 
-def _has_windows(slot: Slot, axis: Axis, inner: Dim, taps: int, itemsize: int) -> bool:
+@lru_cache(maxsize=1024)
+def _has_windows(slot: Slot, axis: Axis, channels: int, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
     if slot.ratio[0]:
@@ -238,14 +239,14 @@ def _has_windows(slot: Slot, axis: Axis, inner: Dim, taps: int, itemsize: int) -
         all_follow = clamped.any() and (behind[clamped] == 1).all()
         if taps == 2 and all_follow and weight is not None and not weight[clamped, 1].any():
             behind[clamped] = 0
-        return inner.extent == 1 and bool((left >= begin).all() and (behind <= 0).all())
-    pixel, channel = np.divmod(np.arange(axis.n_out * inner.extent).reshape(-1, slot.elements), inner.extent)
-    first = np.minimum(left, axis.n_in - taps)[pixel] * inner.extent + channel
-    if slot.windows:  # pixels of inner.extent bytes, which is the pitch
-        last = first.max(axis=1) - inner.extent + 1
-        return int((last // 4 - first.min(axis=1) // 4).max()) + _window_words(taps, inner.extent) <= slot.units
+        return channels == 1 and bool((left >= begin).all() and (behind <= 0).all())
+    pixel, channel = np.divmod(np.arange(axis.n_out * channels).reshape(-1, slot.elements), channels)
+    first = np.minimum(left, axis.n_in - taps)[pixel] * channels + channel
+    if slot.windows:  # pixels of so many bytes, which is the pitch
+        last = first.max(axis=1) - channels + 1
+        return int((last // 4 - first.min(axis=1) // 4).max()) + _window_words(taps, channels) <= slot.units
     begin = first.min(axis=1) * itemsize // 4
-    end = (first.max(axis=1) + (taps - 1) * inner.extent + 1) * itemsize
+    end = (first.max(axis=1) + (taps - 1) * channels + 1) * itemsize
     return int((-(-end // 4) - begin).max()) <= slot.units
 
 
@@ -259,10 +260,16 @@ def _skips_rows(plan: Plan) -> bool:
     axis = plan.axes[-2]
     if axis.n_out > TABLE_ROWS or (plan.arithmetic == "copy" and axis.n_in > axis.n_out):
         return True
+    return _has_gaps(axis)
+
+
+@lru_cache(maxsize=1024)
+def _has_gaps(axis: Axis) -> bool:
     taps = axis.taps()
     return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
+@lru_cache(maxsize=1024)
 def _share_windows(axis: Axis) -> bool:
     """Whether there are rows 2 i - 1 and 2 i, and these have the same window."""
     taps = axis.taps()

@@ -82,6 +82,9 @@ class Table(NamedTuple):
     weights: int = 0
 
 
+_NO_TABLE = Table(0)
+
+
 def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, Kind], Table]) -> Launch:
     """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns.
 
@@ -89,23 +92,17 @@ def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, Kind]
     """
     view = view_of(plan, source, out)
     made = _made(plan, view)
-    geometry = np.zeros(1, geometry_dtype(len(plan.axes)))
-    geometry["outer"] = [_batch(dim) for dim in view.outer]
-    geometry["inner"] = _batch(view.inner)
-    geometry["share"] = tuple(
-        number if name in _NUMBERS else _divisor(number) for name, number in made.share._asdict().items()
+    fixed = plan.arithmetic == "fixed"
+    axes = [
+        (*(table(axis, made.tables[d]) if made.tables else _NO_TABLE), *_axis(axis, view.axes[d], fixed))
+        for d, axis in enumerate(plan.axes)
+    ]
+    share = tuple(
+        number if name in _NUMBERS else _divisor(number) for name, number in zip(Share._fields, made.share, strict=True)
     )
-    for d, (axis, dim) in enumerate(zip(plan.axes, view.axes, strict=True)):
-        entry = geometry["axis"][0, d]
-        if made.tables:
-            entry["left"], entry["count"], entry["weight"] = table(axis, made.tables[d])
-        entry["n_in"], entry["n_out"] = axis.n_in, _divisor(axis.n_out)
-        entry["source_stride"], entry["out_stride"] = dim.source_stride, dim.out_stride
-        entry["step"], entry["method"] = axis.step, METHOD_NUMBERS[axis.method]
-        entry["align_corners"] = axis.align_corners
-        entry["in_double"] = axis.index_dtype == np.float64
-        entry["bits"] = fixed_point_bits(axis) if plan.arithmetic == "fixed" else 0
-    return Launch(made.kernel, made.defines, made.grid, (made.threads // made.layers, 1, made.layers), geometry)
+    geometry = [_batch(dim) for dim in view.outer], _batch(view.inner), axes, share
+    block = made.threads // made.layers, 1, made.layers
+    return Launch(made.kernel, made.defines, made.grid, block, np.array([geometry], geometry_dtype(len(plan.axes))))
 
 
 def _made(plan: Plan, view: View) -> Made:
@@ -118,6 +115,14 @@ def _made(plan: Plan, view: View) -> Made:
     ):
         return resample(plan, view, tabulated=False)
     return _summed_separably(plan, view, few_taps(plan, view)) or resample(plan, view, tabulated=not mean)
+
+
+def _axis(axis: Axis, dim: Dim, fixed: bool) -> tuple[Any, ...]:
+    """``struct Axis`` but for its table."""
+    bits = fixed_point_bits(axis) if fixed else 0
+    in_double = axis.index_dtype == np.float64
+    numbers = axis.n_in, _divisor(axis.n_out), dim.source_stride, dim.out_stride, axis.step
+    return *numbers, METHOD_NUMBERS[axis.method], axis.align_corners, in_double, bits
 
 
 def _batch(dim: Dim) -> tuple[tuple[int, int, int], int, int]:

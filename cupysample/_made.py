@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -109,4 +110,13 @@ def best_runs(blocks: int, resident: int, rows: int, longest: int, start: int, a
         return (full + (max(alone, rest / resident) if rest else 0)) * (-(-rows // runs) + start)
 
     least = -(-rows // longest)
-    return min(range(least, min(rows, least + 2 * MULTIPROCESSORS) + 1), key=time)
+    return min(_runs(rows, least, min(rows, least + 2 * MULTIPROCESSORS)), key=time)
+
+
+def _runs(rows: int, least: int, most: int) -> Iterator[int]:
+    """Numbers of runs, those alone with fewer rows each than any before: more runs of as many rows take no less time."""
+    runs = least
+    while runs <= most:
+        yield runs
+        longest = -(-rows // runs)
+        runs = -(-rows // (longest - 1)) if longest > 1 else most + 1

@@ -135,7 +135,7 @@ def products(
     x_number, y_number = inner.pop()[1:] if channels > 1 else (x_axis, y_axis)
     vectors, x_vector, y_vector = ((outer if right else inner) or [(1, x_axis, y_axis)]).pop()
     for stretch in stretches:
-        blocks, rows, width = stretch.matrix.shape if not right else stretch.matrix.swapaxes(1, 2).shape
+        blocks, (rows, width) = stretch.blocks, stretch.matrix.shape[:0:-1] if right else stretch.matrix.shape[1:]
         matrix = stretch.matrix if blocks > 1 else stretch.matrix[0]
         x_offset = x.offset + (stretch.pixel - pixel) * x_axis
         y_offset = y.offset + (stretch.row - row) * y_axis

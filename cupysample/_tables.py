@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
+@lru_cache(maxsize=1024)
 def begun_rows(axis: Axis) -> tuple[int, int]:
     """Rows of out that have begun and not ended at a time, at most, where a kernel walks down the axis; 0 where none can.
 

@@ -128,17 +128,24 @@ class Axis:
 
     def taps(self, start: int = 0, stop: int | None = None) -> Taps:
         """Return rows ``start … stop - 1``."""
-        stop = self.n_out if stop is None else stop
-        return _all_taps(self)[start:stop] if self.is_kept else _part(self, start, stop)
+        if not self.is_kept:
+            return _part(self, start, self.n_out if stop is None else stop)
+        rows = _all_taps(self)
+        return rows[start:stop] if start or stop is not None else rows
 
     def window(self, start: int, stop: int) -> tuple[int, int]:
         """First pixel that rows ``start … stop - 1`` read, and the end; one pixel to look at where they read none.
 
         Both ends of the windows never decrease.
         """
-        above, below = self.taps(start, start + 1), self.taps(stop - 1, stop)
-        first = min(int(above.left[0]), self.n_in - 1)
-        return first, max(int(below.left[0] + below.count[0]), first + 1)
+        first = min(self._ends(start)[0], self.n_in - 1)
+        return first, max(self._ends(stop - 1)[1], first + 1)
+
+    def _ends(self, row: int) -> tuple[int, int]:
+        """First pixel of a row's window, and the end."""
+        taps, row = (_all_taps(self), row) if self.is_kept else (_part(self, row, row + 1), 0)
+        left = int(taps.left[row])
+        return left, left + int(taps.count[row])
 
     @property
     def period(self) -> tuple[int, int]:
@@ -191,6 +198,13 @@ def _part(axis: Axis, start: int, stop: int) -> Taps:
     found = _parts.pop(key, None)
     taps = keep(_parts, key, found[0] if found else _build(*key), PARTS, PARTS_BYTES)
     return Taps(taps.left + back * pixels, taps.count, taps.weight) if back else taps
+
+
+@lru_cache(maxsize=1024)
+def counts(axis: Axis) -> tuple[int, int]:
+    """The fewest and most taps of a row."""
+    count = axis.taps().count
+    return int(count.min()), int(count.max())
 
 
 def _periods_back(axis: Axis, start: int, stop: int) -> int:
