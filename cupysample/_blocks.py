@@ -26,6 +26,8 @@ from cupysample._kept import keep
 from cupysample._taps import CHUNK_WEIGHTS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
     CALL_NS,
+    CHOICES,
+    CUTS,
     GEMM_MACS,
     GEMM_NS,
     LANE_BYTES,
@@ -202,7 +204,7 @@ def _padded(n: int, lanes: int) -> int:
     return -(-n // lanes) * lanes
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=CHOICES)
 def choose(
     axis: Axis, right: bool, channels: int, itemsize: int, vectors: int, times: int, tiles: int, packed: bool
 ) -> tuple[float, Choice] | None:
@@ -220,7 +222,7 @@ def choose(
     return min(found, default=None)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=CUTS)
 def _cut(axis: Axis, rows: int, packed: bool) -> tuple[int, int]:
     """Pixels of the windows of blocks of so many outputs, and how many stretches of blocks are equally spaced."""
     taps, end = _read(axis, 0, axis.n_out, packed)

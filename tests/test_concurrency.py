@@ -22,7 +22,21 @@ import pytest
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _blocks, _cuda, _interpolate, _kernels, _launch, _numpy, _plan, _program, _taps, _threads
+from cupysample import (
+    _bands,
+    _blocks,
+    _cuda,
+    _few_taps,
+    _interpolate,
+    _kernels,
+    _launch,
+    _numpy,
+    _plan,
+    _program,
+    _tables,
+    _taps,
+    _threads,
+)
 from tests import cases, cupy_on_host
 from tests.threads import TIMEOUT, together
 
@@ -103,7 +117,10 @@ def forget() -> None:
         _cuda._tables.clear()
     _taps._kept.clear()
     _taps._parts.clear()
-    for function in (_plan.make, _taps.fixed_point_bits, _taps._totals, _blocks.choose):
+    for function in (
+        *(_plan.make, _taps.fixed_point_bits, _taps._totals, _taps.counts, _blocks.choose, _blocks._cut),
+        *(_few_taps._has_windows, _few_taps._has_gaps, _few_taps._share_windows, _tables.begun_rows, _bands._tile),
+    ):
         function.cache_clear()
 
 
