@@ -5,6 +5,8 @@
             "commit": where it is not the file's}],
  "sweep": [{"workload", "dtype", "layout", "constants", "alike": others that make the same launch, "time_us", "same_bits"}],
  "cpu":   [{"workload", "dtype", "layout", "direction", "threads", "time_us", "ratio", "spread"}],
+ "overhead": [{"call", "shape", "array", "host_us", "torch_us", "ratio"}],
+ "sizes": [{"call", "pictures", "host_us", "torch_us"}],
  "parts": {"tests/…": {"status", "seconds", "summary"}}}
 """
 

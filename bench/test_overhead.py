@@ -1,4 +1,4 @@
-"""Host time of a warm call on a tiny array: ours beside torch's for the same call, in one run.
+"""Host time of a call: ours beside torch's for the same, in one run. Of a warm one on a tiny array, and of the first of a size.
 
 On a GPU the kernels take less time than the host does, so that the time until a call returns is the host's, the driver's
 launch included. ``--stub`` is for CuPy on a driver that does nothing, see README.md.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from statistics import median
@@ -116,3 +116,58 @@ def test_overhead(
                 f"\n{name:14} {shape!s:13} {kind:12} {ours:8.2f} us, torch {theirs:6.2f} us: {ours / theirs:5.2f}x",
                 end="",
             )
+
+
+SIDES = range(300, 340)
+"""Of pictures that become ``THUMBNAIL``."""
+THUMBNAIL = {"size": (224, 224)}
+PICTURES: dict[str, dict[str, Any]] = {
+    "nearest": THUMBNAIL,
+    "bilinear": THUMBNAIL | {"mode": "bilinear"},
+    "antialias": THUMBNAIL | {"mode": "bilinear", "antialias": True},
+}
+
+
+def once_us(call: Callable[[Any], Any], pictures: list[Any], machine: Machine) -> float:
+    """Microseconds until a call for one of them returns, each made once; the median."""
+    times = []
+    for picture in pictures:
+        start = time.perf_counter()
+        call(picture)
+        times.append((time.perf_counter() - start) * 1e6)
+        machine.wait()
+    return median(times)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_another_size(
+    name: str,
+    machine: Machine,
+    results: Record | None,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    """Pictures of as many sizes, as a data loader has them: with sides that none had before, and with other pairs of those.
+
+    On a GPU every kernel that they take is compiled before. With ``--stub`` without torch, whose CPU is another matter.
+    """
+    arguments = PICTURES[name]
+
+    def put(h: int, w: int) -> Any:
+        return machine.put(np.zeros((1, 3, h, w), np.float32))
+
+    for n in range(400, 420):
+        cupysample.interpolate(put(n, n + 1), **arguments)
+    sets = {"new sides": [put(n, n) for n in SIDES], "other pairs": [put(n, 639 - n) for n in SIDES]}
+    for kind, pictures in sets.items():
+        ours = once_us(partial(cupysample.interpolate, **arguments), pictures, machine)
+        row: dict[str, Any] = {"call": name, "pictures": kind, "host_us": round(ours, 1)}
+        if not request.config.getoption("--stub"):
+            interpolate = importlib.import_module("torch").nn.functional.interpolate
+            tensors = [machine.tensor(picture) for picture in pictures]
+            row["torch_us"] = round(once_us(partial(interpolate, **arguments), tensors, machine), 1)
+        if results is not None:
+            results.append("sizes", row, "call", "pictures")
+        with capsys.disabled():
+            theirs = f", torch {row['torch_us']:6.1f} us" if "torch_us" in row else ""
+            print(f"\n{name:14} {kind:12} {ours:8.1f} us{theirs}", end="")

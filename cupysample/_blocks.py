@@ -30,7 +30,9 @@ from cupysample._tuning import (
     CUTS,
     GEMM_MACS,
     GEMM_NS,
+    KEPT_MATRICES_BYTES,
     LANE_BYTES,
+    MATRICES,
     MATRICES_BYTES,
     PICKED,
     PICKED_BYTES,
@@ -94,11 +96,29 @@ class Stretch(NamedTuple):
     matrix: NDArray[Any]
 
 
-def stretches(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> list[Stretch]:
-    """Return the matrices of the outputs ``start … stop - 1``.
+class Matrices(tuple[Stretch, ...]):
+    """Those of some outputs of an axis, in order."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of all together."""
+        return sum(stretch.matrix.nbytes for stretch in self)
+
+
+_matrices: dict[tuple[Axis, int, int, Choice, np.dtype[Any]], tuple[Matrices, int]] = {}
+
+
+def matrices_of(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> Matrices:
+    """Return the matrices of the outputs ``start … stop - 1``; kept, for calls of other sizes have the same along one axis.
 
     Fixed-point weights come scaled by ``2**-bits``: a power of two, so that products and sums stay exact.
     """
+    key = axis, start, stop, choice, dtype
+    found = _matrices.get(key)
+    return found[0] if found else keep(_matrices, key, Matrices(_stretches(*key)), MATRICES, KEPT_MATRICES_BYTES)
+
+
+def _stretches(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> list[Stretch]:
     taps, end, rows = *_read(axis, start, stop, choice.packed), choice.rows
     pixel, width = _windows(taps, rows, end)
     matrices = _dense(taps, pixel, width, rows, dtype)
@@ -148,10 +168,11 @@ def _read(axis: Axis, start: int, stop: int, packed: bool) -> tuple[Taps, int]:
 
 
 def _compact(matrices: NDArray[Any], choice: Choice) -> NDArray[Any]:
-    """Without gaps, for BLAS takes twice as long for a transposed matrix; one for all where they are the same."""
+    """Copied without gaps, for BLAS takes twice as long for a transposed matrix; one for all where they are the same."""
     if len(matrices) > 1 and (matrices[1:] == matrices[0]).all():
         matrices = matrices[:1]
-    return np.ascontiguousarray(_spread(matrices.swapaxes(1, 2), choice.channels) if choice.right else matrices)
+    matrices = matrices.swapaxes(1, 2) if choice.right else matrices
+    return _spread(matrices, choice.channels) if choice.channels > 1 else matrices.copy()
 
 
 def _spread(matrices: NDArray[Any], n: int) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cupysample._blocks import Choice, Stretch
+from cupysample._blocks import Choice, Matrices
 from cupysample._tuning import CACHE_LINE, COPIED, DOT_ELEMENTS, GEMM_MACS, INDEXED, NARROWED_ELEMENTS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _Product:
 
 
 def products(
-    stretches: list[Stretch], choice: Choice, x: Strided, y: Strided, axis: int, pixel: int, row: int
+    matrices: Matrices, choice: Choice, x: Strided, y: Strided, axis: int, pixel: int, row: int
 ) -> Iterator[Step]:
     """Apply a band along an axis; ``x`` begins with ``pixel``, ``y`` with the output ``row``.
 
@@ -134,7 +134,7 @@ def products(
     x_axis, y_axis = x.strides[axis], y.strides[axis]
     x_number, y_number = inner.pop()[1:] if channels > 1 else (x_axis, y_axis)
     vectors, x_vector, y_vector = ((outer if right else inner) or [(1, x_axis, y_axis)]).pop()
-    for stretch in stretches:
+    for stretch in matrices:
         blocks, (rows, width) = stretch.blocks, stretch.matrix.shape[:0:-1] if right else stretch.matrix.shape[1:]
         matrix = stretch.matrix if blocks > 1 else stretch.matrix[0]
         x_offset = x.offset + (stretch.pixel - pixel) * x_axis

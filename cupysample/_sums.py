@@ -11,7 +11,7 @@ import numpy as np
 
 from cupysample import _steps, _ways
 from cupysample._arrays import Layout
-from cupysample._blocks import Choice, Stretch, pixels_read, stretches, window
+from cupysample._blocks import Choice, matrices_of, pixels_read, window
 from cupysample._plan import Plan
 from cupysample._program import Program, Range, fitted, is_dense, ordered, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
@@ -54,7 +54,7 @@ class Shared:
     """What tiles have in common."""
 
     def __init__(self) -> None:
-        self.products = functools.cache(functools.partial(_products, functools.cache(stretches)))
+        self.products = functools.cache(_products)
         self.biases = functools.cache(_biases)
         self.pixels = functools.cache(_pixels)
 
@@ -106,7 +106,6 @@ def _steps_of(
 
 
 def _products(
-    blocks: Callable[..., list[Stretch]],
     axis: Axis,
     choice: Choice,
     x: Strided,
@@ -116,7 +115,7 @@ def _products(
     rows: Range,
 ) -> tuple[Step, ...]:
     """The outputs ``rows`` of an axis by products of matrices."""
-    return tuple(_steps.products(blocks(axis, *rows, choice, x.dtype), choice, x, y, position, pixel, rows[0]))
+    return tuple(_steps.products(matrices_of(axis, *rows, choice, x.dtype), choice, x, y, position, pixel, rows[0]))
 
 
 def _pixels(axis: Axis, start: int, stop: int, first: int) -> NDArray[np.int64]:

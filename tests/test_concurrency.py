@@ -117,6 +117,7 @@ def forget() -> None:
         _cuda._tables.clear()
     _taps._kept.clear()
     _taps._parts.clear()
+    _blocks._matrices.clear()
     for function in (
         *(_plan.make, _taps.fixed_point_bits, _taps._totals, _taps.counts, _blocks.choose, _blocks._cut),
         *(_few_taps._has_windows, _few_taps._has_gaps, _few_taps._share_windows, _tables.begun_rows, _bands._tile),

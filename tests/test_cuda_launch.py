@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from cupysample import _launch, _plan, _tables, _tuning, _view
 from cupysample._arrays import Layout
 from cupysample._launch import Launch, Table
+from cupysample._made import best_runs
 from cupysample._tables import Kind
 from cupysample._taps import Axis
+from cupysample._tuning import MULTIPROCESSORS
 from cupysample._view import Dim, View
 from tests import cases, launches
 
@@ -208,6 +210,20 @@ def test_grids_are_within_the_limits_of_the_driver_and_of_an_int(
 ) -> None:
     made = launch(empty(*batch, *spatial), empty(*batch, *size), "nearest")
     assert (made.kernel, made.grid[axis]) == (kernel, blocks)
+
+
+def test_runs_are_the_best_of_all(rng: np.random.Generator) -> None:
+    """The first of those that take least time: a run takes its rows and so many more to start, once for all that are resident."""
+    for _ in range(3000):
+        blocks, rows, start = (int(rng.integers(1, most)) for most in (rng.choice([3, 2000]), 700, 12))
+        resident, longest = MULTIPROCESSORS * int(rng.integers(1, 14)), int(rng.integers(1, rows + 1))
+        alone = float(rng.choice([0.1, 0.4, 1.0]))
+        least = -(-rows // longest)
+        runs = np.arange(least, min(rows, least + 2 * MULTIPROCESSORS) + 1)
+        full, rest = np.divmod(blocks * runs, resident)
+        rest += np.where(full == 0, -rest % MULTIPROCESSORS, 0)
+        time = (full + np.where(rest > 0, np.maximum(alone, rest / resident), 0)) * (-(-rows // runs) + start)
+        assert best_runs(blocks, resident, rows, longest, start, alone) == runs[time.argmin()]
 
 
 def test_in_one_dimension_no_threads_wait_for_a_second_depth() -> None:

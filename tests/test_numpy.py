@@ -52,6 +52,7 @@ def fresh() -> Iterator[None]:
 def forget() -> None:
     _interpolate._calls.clear()
     _numpy._programs.clear()
+    _blocks._matrices.clear()
 
 
 def noise(*shape: int, dtype: str = "float32") -> NDArray[Any]:
@@ -774,6 +775,7 @@ def test_memory_is_bounded(name: str, threads: int, monkeypatch: pytest.MonkeyPa
     _taps._kept.clear()
     _taps._parts.clear()
     _blocks._pixels_read.clear()
+    _blocks._matrices.clear()
     for kept in (_taps.fixed_point_bits, _taps._totals, _blocks.choose, _blocks._cut):
         kept.cache_clear()
     for _ in ("cold", "warm"):
@@ -963,6 +965,18 @@ def test_an_axis_is_cut_once(arguments: dict[str, Any], monkeypatch: pytest.Monk
     assert max(cuts.values()) <= 2
 
 
+def test_a_picture_with_the_sides_of_others_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither rows nor matrices: what a data loader needs for every size but its first ones."""
+    arguments: dict[str, Any] = {"size": (31, 47), "mode": "bilinear", "antialias": True}
+    for height, width in (71, 90), (83, 99):
+        cupysample.interpolate(noise(1, 3, height, width), **arguments)
+    x, built = noise(1, 3, 71, 99), rows_built(monkeypatch)
+    monkeypatch.setattr(_blocks, "_stretches", None)
+    y = cupysample.interpolate(x, **arguments)
+    assert not built
+    np.testing.assert_allclose(y, oracle.interpolate(x, **arguments), atol=1e-5)
+
+
 def test_stretches_are_as_long_as_they_can_be(rng: np.random.Generator) -> None:
     for _ in range(300):
         pixel = np.cumsum(rng.integers(0, 3, rng.integers(0, 30)))
@@ -1024,20 +1038,24 @@ def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     forget()
     _taps._kept.clear()
     _blocks._pixels_read.clear()
+    monkeypatch.setattr(_blocks, "KEPT_MATRICES_BYTES", 400_000)
     monkeypatch.setattr(_blocks, "PICKED_BYTES", 30_000)
     monkeypatch.setattr(_taps, "TAPS_BYTES", 3_000_000)
     monkeypatch.setattr(_numpy, "PROGRAMS_BYTES", 500_000)
+    bounds: list[tuple[dict[Any, tuple[Any, int]], int]] = [
+        (_taps._kept, 3_000_000),
+        (_numpy._programs, 500_000),
+        (_blocks._matrices, 400_000),
+    ]
     x = noise(1, 1, 3, 3000)
     for n in range(20):
         y = cupysample.interpolate(x, size=(3, 40_001 + n), mode="bicubic")
-        rows, matrices = list(_taps._kept.values()), list(_numpy._programs.values())
-        for kept in rows, matrices:
-            assert all(nbytes == each.nbytes for each, nbytes in kept)
-        assert sum(nbytes for _, nbytes in rows) <= 3_000_000
-        assert sum(nbytes for _, nbytes in matrices) <= 500_000 or len(matrices) == 1
-    assert 0 < len(rows) < 20
-    assert matrices[-1][1] > 0
-    assert len(matrices) < 20
+        for kept, most in bounds:
+            assert all(nbytes == each.nbytes for each, nbytes in kept.values())
+            assert sum(nbytes for _, nbytes in kept.values()) <= most or len(kept) == 1
+    for kept, _ in bounds:
+        assert 0 < len(kept) < 20
+        assert [*kept.values()][-1][1] > 0
     again = cupysample.interpolate(x, size=(3, 40_020), mode="bicubic")
     np.testing.assert_array_equal(again, y)
     for n in range(9):
