@@ -24,6 +24,7 @@ from cupysample._tables import PAIRS, PLAIN, Kind, begun_rows
 from cupysample._taps import Axis, counts
 from cupysample._tuning import (
     ALONE,
+    AXES,
     BAND_CHANNELS,
     BAND_COLUMNS,
     BAND_DEPTHS,
@@ -220,7 +221,7 @@ def _window_rows(plan: Plan) -> int:
     return counts(plan.axes[-2])[1] if len(plan.axes) > 1 else 1
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def _tile(axis: Axis, channels: int, window: int, aligned: int, most: int) -> int:
     """The pixels of a tile: as many as read at most ``window`` elements, and are at most so many themselves; or one.
 

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cupysample._kept import keep
+from cupysample._kept import Entry, keep
 from cupysample._taps import CHUNK_WEIGHTS, Axis, Taps, fixed_point_bits
 from cupysample._tuning import (
+    AXES,
     CALL_NS,
-    CHOICES,
-    CUTS,
     GEMM_MACS,
     GEMM_NS,
     KEPT_MATRICES_BYTES,
@@ -105,7 +104,7 @@ class Matrices(tuple[Stretch, ...]):
         return sum(stretch.matrix.nbytes for stretch in self)
 
 
-_matrices: dict[tuple[Axis, int, int, Choice, np.dtype[Any]], tuple[Matrices, int]] = {}
+_matrices: dict[tuple[Axis, int, int, Choice, np.dtype[Any]], Entry[Matrices]] = {}
 
 
 def matrices_of(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtype[Any]) -> Matrices:
@@ -137,7 +136,7 @@ def _stretches(axis: Axis, start: int, stop: int, choice: Choice, dtype: np.dtyp
     return found
 
 
-_pixels_read: dict[Axis, tuple[NDArray[np.int64], int]] = {}
+_pixels_read: dict[Axis, Entry[NDArray[np.int64]]] = {}
 
 
 def pixels_read(axis: Axis) -> NDArray[np.int64]:
@@ -225,7 +224,7 @@ def _padded(n: int, lanes: int) -> int:
     return -(-n // lanes) * lanes
 
 
-@lru_cache(maxsize=CHOICES)
+@lru_cache(maxsize=256)
 def choose(
     axis: Axis, right: bool, channels: int, itemsize: int, vectors: int, times: int, tiles: int, packed: bool
 ) -> tuple[float, Choice] | None:
@@ -234,18 +233,24 @@ def choose(
     vectors:  that a product has, as rows of what is multiplied from the right, else as columns.
     times:    how often there are so many vectors, in an array of so many ``tiles``.
     """
+    return min(
+        (
+            (choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice)
+            for choice in _choices(axis, right, channels, itemsize, packed)
+        ),
+        default=None,
+    )
+
+
+@lru_cache(maxsize=AXES)
+def _choices(axis: Axis, right: bool, channels: int, itemsize: int, packed: bool) -> tuple[Choice, ...]:
+    """The ways to cut an axis whose windows and matrices are not too large."""
+    taps, end = _read(axis, 0, axis.n_out, packed)
     found = []
     for rows in sorted({min(max(1, n // channels), axis.n_out) for n in ROWS[right]}):
-        choice = Choice(rows, *_cut(axis, rows, packed), right, channels, packed)
-        held = axis.n_out * choice.width * channels**2 * itemsize
+        pixel, width = _windows(taps, rows, end)
+        choice = Choice(rows, width, len(_equally_spaced(pixel)), right, channels, packed)
+        held = axis.n_out * width * channels**2 * itemsize
         if choice.calls <= RUNS and choice.macs <= GEMM_MACS and held <= MATRICES_BYTES:
-            found.append((choice.ns(itemsize, axis.n_out, vectors, times, tiles), choice))
-    return min(found, default=None)
-
-
-@lru_cache(maxsize=CUTS)
-def _cut(axis: Axis, rows: int, packed: bool) -> tuple[int, int]:
-    """Pixels of the windows of blocks of so many outputs, and how many stretches of blocks are equally spaced."""
-    taps, end = _read(axis, 0, axis.n_out, packed)
-    pixel, width = _windows(taps, rows, end)
-    return width, len(_equally_spaced(pixel))
+            found.append(choice)
+    return tuple(found)

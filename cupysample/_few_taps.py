@@ -28,6 +28,7 @@ from cupysample._tables import Kind, alike
 from cupysample._taps import Axis, counts
 from cupysample._tuning import (
     ALONE,
+    AXES,
     GATHERED_ELEMENTS,
     HELD_BYTES,
     MULTIPROCESSORS,
@@ -228,7 +229,7 @@ def _slot(plan: Plan, view: View, elements: int, taps: int, pitch: int) -> Slot:
     return NO_SLOT
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def _has_windows(slot: Slot, axis: Axis, channels: int, taps: int, itemsize: int) -> bool:
     """Whether the slot of every thread holds its windows."""
     left, count, weight = axis.taps().left, axis.taps().count, axis.taps().weight
@@ -263,13 +264,13 @@ def _skips_rows(plan: Plan) -> bool:
     return _has_gaps(axis)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def _has_gaps(axis: Axis) -> bool:
     taps = axis.taps()
     return bool((taps.left[1:] > taps.left[:-1] + taps.count[:-1]).any())
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def _share_windows(axis: Axis) -> bool:
     """Whether there are rows 2 i - 1 and 2 i, and these have the same window."""
     taps = axis.taps()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cupysample import _copies, _sums
 from cupysample._arrays import Layout, Library, Run
 from cupysample._call import Call
-from cupysample._kept import keep
+from cupysample._kept import Entry, keep
 from cupysample._plan import Plan
 from cupysample._program import Program, fitted, orders, outputs_of
 from cupysample._tuning import PART_WEIGHTS, PARTS_BYTES, PROGRAMS, PROGRAMS_BYTES, ROW_BYTES, TILE_ELEMENTS
@@ -29,7 +29,7 @@ class _Prepared(NamedTuple):
         return self.program.nbytes
 
 
-_programs: dict[tuple[Call, bool, bool], tuple[_Prepared, int]] = {}
+_programs: dict[tuple[Call, bool, bool], Entry[_Prepared]] = {}
 
 
 def prepared(call: Call, x: Any, out: Any) -> Run:

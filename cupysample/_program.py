@@ -191,7 +191,7 @@ class Program:
     def nbytes(self) -> int:
         """Of its tiles and steps, and of the arrays that these hold, which tiles share."""
         steps = {step for steps in {cut.steps for cut in self.cuts} for step in steps}
-        held = {id(base): base.nbytes for step in steps for base in _steps.held(step)}
+        held = {id(whole): whole.nbytes for step in steps for whole in map(_whole, step.held)}
         return sum(held.values()) + OBJECT_BYTES * (len(self.cuts) + len(steps))
 
     def run(self, source: NDArray[Any], out: NDArray[Any], threads: Callable[[], int]) -> None:
@@ -260,6 +260,11 @@ class Program:
         a, b = ranges[d]
         halves = [(*outputs[:d], each, *outputs[d + 1 :]) for each in (slice(a, (a + b) // 2), slice((a + b) // 2, b))]
         return [part for half in halves for part in self._parts(half)]
+
+
+def _whole(array: NDArray[Any]) -> NDArray[Any]:
+    """What a view keeps alive."""
+    return _whole(array.base) if isinstance(array.base, np.ndarray) else array
 
 
 class _Local(threading.local):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -75,43 +76,35 @@ class Tile:
     offsets: tuple[int, int, int]
 
 
-class Step(Protocol):
-    """Does its part; returns False where its numbers are not finite, so that all of the tile must be done exactly."""
+class Step:
+    """Does its part of a tile; returns False where its numbers are not finite, so that all of the tile must be done exactly."""
 
-    def __call__(self, tile: Tile) -> bool | None: ...
+    __slots__ = ()
 
+    def __call__(self, tile: Tile) -> bool | None:
+        raise NotImplementedError
 
-def held(step: Step) -> list[NDArray[Any]]:
-    """The arrays that a step keeps alive, whole: a matrix may be one for all blocks, broadcast."""
-    arrays: list[NDArray[Any]] = []
-    if isinstance(step, _Product):
-        arrays = [step.matrix]
-    elif isinstance(step, Round):
-        arrays = [step.bias]
-    elif isinstance(step, Gather):
-        arrays = [pick.pixels for pick in step.picks if not isinstance(pick.pixels, int)]
-    elif isinstance(step, GatherAtOnce):
-        arrays = [*step.pixels]
-    elif isinstance(step, Take):
-        arrays = [step.pixels]
-    return [_whole(array) for array in arrays]
-
-
-def _whole(array: NDArray[Any]) -> NDArray[Any]:
-    return _whole(array.base) if isinstance(array.base, np.ndarray) else array
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        """The arrays that it keeps alive."""
+        return ()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sums
 
 
-class _Product:
+class _Product(Step):
     """Matrices times windows, or windows times matrices."""
 
     __slots__ = ("matrix", "matrix_first", "x", "y")
 
     def __init__(self, matrix: NDArray[Any], x: Strided, y: Strided, matrix_first: bool) -> None:
         self.matrix, self.x, self.y, self.matrix_first = matrix, x, y, matrix_first
+
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return (self.matrix,)
 
     def __call__(self, tile: Tile) -> None:
         x, y = self.x.at(tile), self.y.at(tile)
@@ -130,6 +123,7 @@ def products(
     matrices stays below what BLAS would deal to threads of its own, which stall where several threads multiply at once.
     """
     right, channels = choice.right, choice.channels
+    order = -1 if right else 1
     outer, inner = _merged(x, y, range(axis)), _merged(x, y, range(axis + 1, len(x.shape)))
     x_axis, y_axis = x.strides[axis], y.strides[axis]
     x_number, y_number = inner.pop()[1:] if channels > 1 else (x_axis, y_axis)
@@ -141,17 +135,27 @@ def products(
         y_offset = y.offset + (stretch.row - row) * y_axis
         steps = blocks, stretch.step * x_axis, rows // channels * y_axis
         for first, pieces, n in _pieces(vectors, GEMM_MACS // (rows * width)):
-            batch = [*outer, *inner, (pieces, n * x_vector, n * y_vector), steps]
-            batch = [each for each in batch if each[0] > 1]
-            x_core, y_core = [(width, x_number), (n, x_vector)], [(rows, y_number), (n, y_vector)]
-            if right:
-                x_core.reverse()
-                y_core.reverse()
-            windows = _view(x, x_offset + first * x_vector, [(n, stride) for n, stride, _ in batch] + x_core)
-            results = _view(y, y_offset + first * y_vector, [(n, stride) for n, _, stride in batch] + y_core)
+            axes = [*outer, *inner, (pieces, n * x_vector, n * y_vector), steps]
+            axes = [each for each in axes if each[0] > 1]
+            batch, x_batch, y_batch = zip(*axes, strict=True) if axes else ((), (), ())
+            windows = Strided(
+                x.memory,
+                x_offset + first * x_vector,
+                (*batch, *(width, n)[::order]),
+                (*x_batch, *(x_number, x_vector)[::order]),
+                x.dtype,
+            )
+            results = Strided(
+                y.memory,
+                y_offset + first * y_vector,
+                (*batch, *(rows, n)[::order]),
+                (*y_batch, *(y_number, y_vector)[::order]),
+                y.dtype,
+            )
             yield _Product(matrix, windows, results, matrix_first=not right)
 
 
+@lru_cache(maxsize=256)
 def _pieces(n: int, largest: int) -> list[tuple[int, int, int]]:
     """Cut n into pieces, (first, pieces, extent of each): equal ones, and what remains."""
     count = -(-n // largest)
@@ -178,7 +182,7 @@ def _merged(x: Strided, y: Strided, axes: Sequence[int]) -> list[tuple[int, int,
     return found
 
 
-class _Sum:
+class _Sum(Step):
     """Views, added up in their order, times a weight."""
 
     __slots__ = ("terms", "weight", "y")
@@ -205,7 +209,7 @@ def slices(factor: int, weight: Any, x: Strided, y: Strided, axis: int) -> Step:
     return _Sum(terms, _view(y, y.offset, [(n, stride) for n, _, stride in merged]), weight)
 
 
-class Finite:
+class Finite(Step):
     """Whether there is no infinity, no NaN and no number whose square overflows.
 
     BLAS multiplies what lies outside of a window by zero, which is only right for finite numbers; and an infinity or a NaN
@@ -237,7 +241,7 @@ class Finite:
 # Rounding and conversion
 
 
-class Load:
+class Load(Step):
     """Copy the window of the source, or what was picked of it, widened, less an offset."""
 
     __slots__ = ("offset", "widen", "x", "y")
@@ -257,7 +261,7 @@ class Load:
             y -= self.offset
 
 
-class Store:
+class Store(Step):
     """Round to the dtype of the output, half to even; ``spare`` is as large as ``x``, for those who need it."""
 
     __slots__ = ("narrow", "spare", "x")
@@ -281,13 +285,17 @@ class Store:
             self.narrow(x[part], spare[: len(x) - k][:NARROWED_ELEMENTS], out[part])
 
 
-class Round:
+class Round(Step):
     """Add a bias, round down and cut to bounds, as fixed point does after every axis; no ``floor`` for a truncating store."""
 
     __slots__ = ("bias", "bounds", "floor", "x")
 
     def __init__(self, x: Strided, bias: NDArray[Any], bounds: tuple[int, int] | None, floor: bool) -> None:
         self.x, self.bias, self.bounds, self.floor = x, bias, bounds, floor
+
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return (self.bias,)
 
     def __call__(self, tile: Tile) -> None:
         x = self.x.at(tile)
@@ -302,8 +310,10 @@ class Round:
 # Copies
 
 
-class Copy:
+class Copy(Step):
     """Copy the window of the source, which is sliced like the output."""
+
+    __slots__ = ()
 
     def __call__(self, tile: Tile) -> None:
         np.copyto(tile.out, tile.source)
@@ -317,13 +327,17 @@ class Pick(NamedTuple):
     y: Strided
 
 
-class Gather:
+class Gather(Step):
     """Pick pixels along one axis after another; the last time straight into the output where that is laid out for it."""
 
     __slots__ = ("picks",)
 
     def __init__(self, picks: list[Pick]) -> None:
         self.picks = picks
+
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return [pick.pixels for pick in self.picks if not isinstance(pick.pixels, int)]
 
     def __call__(self, tile: Tile) -> None:
         x, out = tile.source, tile.out
@@ -348,7 +362,7 @@ class Gather:
             np.copyto(out, x)
 
 
-class GatherAtOnce:
+class GatherAtOnce(Step):
     """Pick pixels along several axes at once, each with all that lies behind it, straight into the output.
 
     What ``pixels`` say for each axis adds up to the pixel that an output is.
@@ -359,6 +373,10 @@ class GatherAtOnce:
     def __init__(self, pixels: Sequence[NDArray[np.int64]], index: Strided, x: Strided, y: Strided) -> None:
         self.pixels, self.index, self.x, self.y = pixels, index, x, y
 
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return self.pixels
+
     def __call__(self, tile: Tile) -> None:
         index = self.index.at(tile)
         np.copyto(index, self.pixels[0])
@@ -367,13 +385,17 @@ class GatherAtOnce:
         np.take(self.x.at(tile), index.reshape(-1), axis=1, out=self.y.at(tile), mode="clip")
 
 
-class Take:
+class Take(Step):
     """Pick pixels along one axis of the window of the source, or of what was picked of it."""
 
     __slots__ = ("axis", "pixels", "x", "y")
 
     def __init__(self, x: Strided | None, axis: int, pixels: NDArray[np.int64], y: Strided) -> None:
         self.x, self.axis, self.pixels, self.y = x, axis, pixels, y
+
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return (self.pixels,)
 
     def __call__(self, tile: Tile) -> None:
         _pick(tile.source if self.x is None else self.x.at(tile), self.pixels, self.axis, self.y.at(tile))

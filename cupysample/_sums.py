@@ -16,7 +16,7 @@ from cupysample._plan import Plan
 from cupysample._program import Program, Range, fitted, is_dense, ordered, outputs_of
 from cupysample._steps import OUT, SCRATCH, SOURCE, Step, Strided
 from cupysample._taps import Axis, fixed_point_bits
-from cupysample._tuning import COPIED, TILE_BYTES
+from cupysample._tuning import AXES, COPIED, TILE_BYTES
 from cupysample._ways import Pass, Slices, Way, bias_of, weights_of
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _biases(axis: Axis, rows: Range, offset: int, low: int, times: int, dtype: n
     return bias.astype(dtype)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=AXES)
 def _overshoots(axis: Axis) -> bool:
     """Whether a fixed-point sum may lie outside of 0 … 255 after rounding."""
     weights, bits = weights_of(axis), fixed_point_bits(axis)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cupysample._taps import Axis, Taps
-from cupysample._tuning import TABLE_BYTES, TABLE_ROWS
+from cupysample._tuning import AXES, TABLE_BYTES, TABLE_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def has_table(axis: Axis) -> bool:
     return axis.n_out <= TABLE_ROWS and axis.n_in < 2**31 and axis.n_out * (axis.width + 2) * 8 <= TABLE_BYTES
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def begun_rows(axis: Axis) -> tuple[int, int]:
     """Rows of out that have begun and not ended at a time, at most, where a kernel walks down the axis; 0 where none can.
 

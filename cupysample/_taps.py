@@ -26,8 +26,8 @@ import numpy as np
 
 from cupysample import _coordinates, _filters
 from cupysample._filters import Filter
-from cupysample._kept import keep
-from cupysample._tuning import PARTS, PARTS_BYTES, TAPS, TAPS_BYTES
+from cupysample._kept import Entry, keep
+from cupysample._tuning import AXES, PARTS, PARTS_BYTES, TAPS, TAPS_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,8 +180,8 @@ def weight_dtype(dtype: str) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype == "float32" else np.float64)
 
 
-_kept: dict[Axis, tuple[Taps, int]] = {}
-_parts: dict[tuple[Axis, int, int], tuple[Taps, int]] = {}
+_kept: dict[Axis, Entry[Taps]] = {}
+_parts: dict[tuple[Axis, int, int], Entry[Taps]] = {}
 
 
 def _all_taps(axis: Axis) -> Taps:
@@ -200,7 +200,7 @@ def _part(axis: Axis, start: int, stop: int) -> Taps:
     return Taps(taps.left + back * pixels, taps.count, taps.weight) if back else taps
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=AXES)
 def counts(axis: Axis) -> tuple[int, int]:
     """The fewest and most taps of a row."""
     count = axis.taps().count
@@ -522,7 +522,7 @@ FIXED_POINT_BITS = 22
 """Most fractional bits: a sum of 255 times weights of total variation below 2 stays inside int32."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=AXES)
 @_quiet
 def fixed_point_bits(axis: Axis) -> int:
     """Return the number of fractional bits with which the largest weight of the axis still fits into int16."""

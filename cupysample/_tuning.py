@@ -173,19 +173,13 @@ MATRICES_BYTES, RUNS = 1 << 22, 1 << 11
 """Bytes of the matrices of an axis, and calls of NumPy for them, each some KiB of a program, at most: a longer one is
 resampled by ``_exact``."""
 
-CUTS, CHOICES = 1 << 13, 1 << 12
-"""Ways to cut an axis that are kept, and which of them are best: some 200 and 400 bytes each.
+AXES, MATRICES, KEPT_MATRICES_BYTES = 1 << 12, 1 << 10, 1 << 25
+"""Axes of which facts are kept, some numbers each, and ways to cut them, 1 KiB; and matrices kept, of all outputs of an axis or of
+those that a tile has, with their bytes.
 
-Milliseconds that another size takes to be prepared, of pictures of 300 to 380 pixels a side to 224 x 224, every side seen
-before, median of 60, one thread of a Xeon shared with others, 2026-11-29, with 256 and 1024 | these: bilinear float32 1.27 | 1.04,
-antialiased 1.18 | 1.12, channels_last 1.68 | 1.14, uint8 1.29 | 1.01, channels_last 1.43 | 1.11.
-"""
-
-MATRICES, KEPT_MATRICES_BYTES = 512, 1 << 24
-"""Matrices kept, at most, of an axis or of those of its outputs that a tile has, and their bytes.
-
-The same milliseconds without and with them: bilinear float32 0.90 | 0.72, antialiased 1.08 | 0.75, channels_last 1.17 | 0.81, uint8
-1.05 | 0.71, channels_last 1.12 | 0.85; a warm call takes 0.4 to 0.5.
+Milliseconds of a call for a picture of 100 to 700 pixels a side, channels_last, antialiased to 224 x 224, after 2000 others each of
+a size of its own, median of 150, one thread of a Xeon shared with others, 2026-11-29: float32 2.54 to 2.63 with 16 ways, 256 facts
+and no matrices, 2.05 with these; uint8 2.85 to 3.49, 2.23 to 2.28.
 """
 
 CACHE_LINE = 64

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,18 @@ from cupysample._plan import DTYPES, Plan
 from cupysample._program import Order, is_dense, least_outputs, ordered, orders
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
 from cupysample._taps import Axis, fixed_point_bits
-from cupysample._tuning import CALL_NS, COPY_NS, GATHER_NS, INDEXED, LANE_BYTES, LOOP_NS, SLICE_NS, SLICES, TILE_BYTES
+from cupysample._tuning import (
+    AXES,
+    CALL_NS,
+    COPY_NS,
+    GATHER_NS,
+    INDEXED,
+    LANE_BYTES,
+    LOOP_NS,
+    SLICE_NS,
+    SLICES,
+    TILE_BYTES,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,6 +147,7 @@ def _work(plan: Plan, dtype: str) -> Work:
     return Work(np.dtype(np.float64))
 
 
+@lru_cache(maxsize=AXES)
 def _largest(axis: Axis, offset: int) -> int:
     """The largest number, in units of ``2**-bits``, on the way from pixels less an offset to a byte."""
     total = np.abs(weights_of(axis), dtype=np.int64).sum(axis=1)

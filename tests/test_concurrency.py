@@ -33,6 +33,7 @@ from cupysample import (
     _numpy,
     _plan,
     _program,
+    _steps,
     _tables,
     _taps,
     _threads,
@@ -119,7 +120,7 @@ def forget() -> None:
     _taps._parts.clear()
     _blocks._matrices.clear()
     for function in (
-        *(_plan.make, _taps.fixed_point_bits, _taps._totals, _taps.counts, _blocks.choose, _blocks._cut),
+        *(_plan.make, _taps.fixed_point_bits, _taps._totals, _taps.counts, _blocks.choose, _blocks._choices),
         *(_few_taps._has_windows, _few_taps._has_gaps, _few_taps._share_windows, _tables.begun_rows, _bands._tile),
     ):
         function.cache_clear()
@@ -208,9 +209,12 @@ def test_a_call_in_the_middle_of_another(monkeypatch: pytest.MonkeyPatch) -> Non
     _numpy._programs.clear()
     nested: list[bool] = []
 
-    def with_calls(step: Any) -> Any:
-        def stepped(tile: Any) -> Any:
-            done = step(tile)
+    class WithCalls(_steps.Step):
+        def __init__(self, step: _steps.Step) -> None:
+            self.step = step
+
+        def __call__(self, tile: _steps.Tile) -> bool | None:
+            done = self.step(tile)
             if not nested:
                 nested.append(True)
                 cupysample.interpolate(other, size=(59, 63), mode="bicubic")
@@ -218,14 +222,12 @@ def test_a_call_in_the_middle_of_another(monkeypatch: pytest.MonkeyPatch) -> Non
                 calls.append(True)
             return done
 
-        return stepped
-
     calls: list[bool] = []
     prepare = _numpy.prepare
 
     def prepared(*arguments: Any) -> _program.Program:
         program = prepare(*arguments)
-        program.cuts = [cut._replace(steps=tuple(map(with_calls, cut.steps))) for cut in program.cuts]
+        program.cuts = [cut._replace(steps=tuple(map(WithCalls, cut.steps))) for cut in program.cuts]
         return program
 
     monkeypatch.setattr(_numpy, "prepare", prepared)

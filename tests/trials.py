@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import cupysample
-from cupysample import _copies, _interpolate, _numpy, _sums, _threads, _ways
+from cupysample import _blocks, _copies, _interpolate, _numpy, _sums, _threads, _ways
 from tests import bounds, cases, launches, oracle, torch_answers
 from tests.cases import Case
 from tests.host.harness import HostKernels
@@ -263,9 +263,10 @@ def _call(trial: Trial, x: Any, input_size: tuple[int, ...] | None, out: Any) ->
 
 
 def _forget() -> None:
-    """Programs made for tiles of another size."""
+    """Programs made for tiles of another size, and their matrices."""
     _interpolate._calls.clear()
     _numpy._programs.clear()
+    _blocks._matrices.clear()
 
 
 @cache
