@@ -22,6 +22,7 @@ from tests import cases, cupy_on_host
 from tests.cupy_on_host import Driver
 
 CPU, CUDA, PINNED, ROCM = (1, 0), (2, 0), (3, 0), (10, 0)
+MANAGED = 13
 
 
 class Bare:
@@ -254,8 +255,8 @@ def driver() -> Iterator[Driver]:
 class OnDevice(Bare):
     """A producer whose memory is the stand-in's device memory."""
 
-    def __init__(self, values: NDArray[Any], index: int = 0) -> None:
-        super().__init__(values, (2, index))
+    def __init__(self, values: NDArray[Any], index: int = 0, kind: int = CUDA[0]) -> None:
+        super().__init__(values, (kind, index))
         self.streams: list[int | None] = []
 
     def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
@@ -274,12 +275,13 @@ class Described:
 
 @pytest.mark.host
 def test_device_memory_stays_where_it_is(driver: Driver) -> None:
-    """One launch on the producer's device, its addresses; a CuPy array out."""
+    """One launch on the producer's device, its addresses; a CuPy array out. Managed memory is of a device too."""
     values = noise(1, 2, 4, 5)
     expected = interpolate(values, 7, mode="bilinear")
     there = values.copy()
     driver.places[there.ctypes.data] = 2
-    for index, x in ((0, OnDevice(values)), (2, OnDevice(values, 2)), (0, Described(values)), (2, Described(there))):
+    on_device = [(0, OnDevice(values)), (2, OnDevice(values, 2)), (2, OnDevice(values, 2, MANAGED))]
+    for index, x in (*on_device, (0, Described(values)), (2, Described(there))):
         launched = len(driver.launched)
         y: Any = interpolate(x, 7, mode="bilinear")
         assert isinstance(y, cupy_on_host.Array)
@@ -309,12 +311,12 @@ def test_out_on_another_device_is_written(driver: Driver) -> None:
 @pytest.mark.usefixtures("driver")
 def test_producers_are_told_the_current_stream() -> None:
     x, out = OnDevice(noise(1, 2, 4, 5)), OnDevice(np.zeros((1, 2, 7, 7), np.float32))
-    interpolate(x, 7)
+    interpolate(x, 7, out=out)
     with cupy_on_host.Stream(non_blocking=True) as stream:
         interpolate(x, 7)
         interpolate(x, 7, out=out)
     assert x.streams == [1, stream.ptr, stream.ptr]
-    assert set(out.streams) == {stream.ptr}
+    assert set(out.streams) == {1, stream.ptr}
 
 
 @pytest.mark.host
