@@ -89,7 +89,7 @@ def _reading(x: Any, name: str) -> Iterator[None]:
     """Whatever a producer raises is a BufferError."""
     try:
         yield
-    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise BufferError(f"{name}: {type_name(x)} cannot be read without a copy: {error}") from error
 
 
