@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import cupysample
-from cupysample import _arrays, _cuda, _interpolate, _numpy
+from cupysample import _arrays, _cuda, _interpolate, _numpy, _words
 from tests import bad_inputs, cupy_on_host
 from tests.bad_inputs import Row
 from tests.cupy_on_host import Array, Driver
@@ -146,6 +146,12 @@ def test_tensors_without_memory_after_one_that_has_it() -> None:
     for wrong in ({"input": bad_inputs.freed(2, 3, 5, 6)}, {"input": x, "out": bad_inputs.freed(*out.shape)}):
         with pytest.raises(ValueError, match="must have memory, got a tensor of shape"):
             cupysample.interpolate(size=3, **wrong)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(198, "'" + "x" * 198 + "'"), (199, "'" + "x" * 198 + "…")])
+def test_what_came_is_shown_in_200_characters(length: int, shown: str) -> None:
+    assert len(shown) == _words.LONGEST == 200
+    assert not refused(TypeError, (f"got {shown}",), cupysample.interpolate, np.zeros((1, 1, 2, 2)), size="x" * length)
 
 
 def test_input_sizes(allocated: list[Any]) -> None:

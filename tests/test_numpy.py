@@ -933,7 +933,9 @@ def test_copies_along_axes_without_tables(dtype: str) -> None:
     assert y.tobytes() == oracle.interpolate(x, size=300_000).tobytes()
 
 
-def test_bytes_of_what_is_kept_are_counted_once() -> None:
+@pytest.mark.parametrize(("most", "nbytes"), [(4, 30), (3, 60)])
+def test_what_is_kept_is_bounded_in_number_and_in_bytes(most: int, nbytes: int) -> None:
+    """The newest stay; the bytes of each are counted once."""
     counted: list[Any] = []
 
     class Each:
@@ -943,11 +945,11 @@ def test_bytes_of_what_is_kept_are_counted_once() -> None:
             return 10
 
     kept: dict[int, _kept.Entry[Each]] = {}
-    each = [_kept.keep(kept, n, Each(), 4, 30) for n in range(6)]
+    each = [_kept.keep(kept, n, Each(), most, nbytes) for n in range(6)]
     assert counted == each
     assert list(kept) == [3, 4, 5]
     for n in (3, 6):  # one that is there is the newest then, and counts once
-        _kept.keep(kept, n, Each(), 4, 30)
+        _kept.keep(kept, n, Each(), most, nbytes)
     assert list(kept) == [5, 3, 6]
 
 
