@@ -423,7 +423,7 @@ def test_modules_do_not_warn(name: str) -> None:
 
 SOME_SIZES: list[Any] = [0, 3, True, 3.5, "3", (2, 3), [2, 3], (), torch.Size([2, 3]), np.int64(3), None]
 SOME_FACTORS: list[Any] = [
-    *(0, 0.0, 2, 2.0, 2.5, True, False, "2", "x", (2, 3), (2.0,), (), {}, 1j, (None,)),
+    *(0, 0.0, 2, 2.0, 2.5, True, False, "2", "x", (2, 3), (2.0,), (), [], {}, 1j, (None,)),
     *(np.float32(2), np.array(2.0), np.array([2.0, 3.0]), torch.tensor(2.0), object),
 ]
 ARGUMENTS: list[dict[str, Any]] = [
@@ -456,6 +456,21 @@ def test_modules_show_themselves_as_torch_s(name: str, arguments: dict[str, Any]
             return repr(error)
 
     assert shown(cupysample) == shown(torch.nn)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("UpsamplingNearest2d", {"size": (3, 9)}),
+        ("UpsamplingBilinear2d", {"scale_factor": 2}),
+        *(("Upsample", more) for more in MORE[:2]),
+    ],
+    ids=str,
+)
+def test_modules_resample_as_torch_s_do(name: str, arguments: dict[str, Any]) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 2, 5, 7), np.float32)
+    theirs, ours = (getattr(module, name)(**arguments) for module in (torch.nn, cupysample))
+    np.testing.assert_allclose(ours(x), theirs(torch.from_numpy(x)).numpy(), atol=1e-5)
 
 
 def test_an_antialiasing_module_says_so() -> None:

@@ -446,7 +446,7 @@ def addresses(x: NDArray[Any]) -> list[int]:
 
 
 def random_view(rng: np.random.Generator, memory: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A view of a few elements of the memory: axes in any order, with gaps, starting anywhere near its beginning."""
+    """A view of a few elements of the memory: axes in any order and direction, with gaps, near its beginning."""
     strides = [0] * len(shape)
     step = memory.itemsize
     for d in rng.permutation(len(shape)):
@@ -454,7 +454,8 @@ def random_view(rng: np.random.Generator, memory: NDArray[Any], shape: tuple[int
         step = strides[d] * shape[d]
     start = int(rng.integers(0, 40))
     assert (start + sum(shape)) * memory.itemsize + step <= memory.nbytes
-    return as_strided(memory[start:], shape, strides)
+    backwards = tuple(d for d in range(len(shape)) if rng.random() < 0.5)
+    return np.flip(as_strided(memory[start:], shape, strides), backwards)
 
 
 def test_overlap_is_decided_exactly() -> None:
