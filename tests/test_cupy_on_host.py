@@ -85,6 +85,15 @@ def test_warm_call_uploads_compiles_and_allocates_nothing_but_the_output(driver:
     assert driver.allocations == before
 
 
+def test_an_empty_batch_lies_on_its_device(driver: Driver) -> None:
+    """Nothing is prepared or launched for it."""
+    x = Array(None, values=np.zeros((0, 2, 4, 5), np.float32), device=2)
+    cupysample.warmup(x, scale_factor=2, backward=True)
+    y = cupysample.interpolate(x, scale_factor=2)
+    assert (y.shape, y.device.id, driver.device) == ((0, 2, 8, 10), 2, 0)
+    assert (driver.launched, driver.compiled, driver.uploads) == ([], [], 0)
+
+
 def test_a_new_size_compiles_nothing(driver: Driver) -> None:
     """But for rows that grow and are whole vectors, whose source is copied ahead: they have an instance of their own."""
     x = array(1, 3, 16, 16)

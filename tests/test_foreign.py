@@ -206,6 +206,8 @@ def test_out_is_of_the_inputs_kind() -> None:
     values = noise(1, 1, 2, 2)
     with pytest.raises(TypeError, match=r"^out: must be a NumPy array as the input is, got tests\.test_foreign\.Bare$"):
         interpolate(values, 4, out=Bare(np.zeros((1, 1, 4, 4), np.float32)))
+    with pytest.raises(TypeError, match=r"^out: must be a NumPy array as the input is, got a torch array$"):
+        interpolate(Bare(values), 4, out=torch.zeros(1, 1, 4, 4))
 
 
 def test_libraries_without_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
