@@ -164,6 +164,16 @@ def test_input_sizes(allocated: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+@pytest.mark.parametrize("wrong", [(2, 3, True, 5), (2, 3, 1.0, 5), np.array([2, 3, 1, 5]), b"\2\3\1\5"], ids=repr)
+def test_input_sizes_after_the_right_one_of_equal_numbers(make: Any, wrong: Any) -> None:
+    g = make((2, 3, 3, 3))
+    cupysample.interpolate_backward(g, (2, 3, 1, 5), size=3)
+    assert not refused(
+        TypeError, ("input_size: must be a sequence of ints",), cupysample.interpolate_backward, g, wrong, 3
+    )
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
 def test_outputs_past_memory_refuse_and_leave_everything_usable(make: Any) -> None:
     """What fits 64 bits but no memory: the error of the library that allocates."""
     x = make((2, 3, 5))
