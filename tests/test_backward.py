@@ -206,6 +206,8 @@ def test_out_and_memory_format() -> None:
     g = cases.lay_out(cases.values(np.random.default_rng(0), (2, 3, 8, 6), "float32"), "channels_last")
     expected = cupysample.interpolate_backward(g, (2, 3, 4, 3), size=(8, 6), mode="bicubic")
     assert expected.strides == (4 * 3 * 3 * 4, 4, 3 * 3 * 4, 3 * 4)
+    row = cupysample.interpolate_backward(g[:, :, 0], (2, 3, 4), size=6, mode="linear")
+    assert row.flags.c_contiguous  # there is no such format of three dimensions
     out = np.full((2, 3, 8, 6), np.nan, np.float32)[:, :, ::2, ::2]
     assert cupysample.interpolate_backward(g, (2, 3, 4, 3), size=(8, 6), mode="bicubic", out=out) is out
     np.testing.assert_array_equal(out, expected)
