@@ -356,11 +356,7 @@ def _is_integer(n: Any) -> bool:
     """What torch takes for an integer inside a sequence: int, NumPy's integers, its symbols, an integer tensor."""
     if isinstance(n, int | np.integer) or type(n).__name__ == "SymInt":
         return True
-    return _is_tensor(n) and not n.dtype.is_floating_point and not n.dtype.is_complex
-
-
-def _is_tensor(n: Any) -> bool:
-    return type(n).__module__.partition(".")[0] == "torch" and hasattr(n, "is_floating_point")
+    return _arrays.is_tensor(n) and not n.dtype.is_floating_point and not n.dtype.is_complex
 
 
 def _is_true(value: Any, name: str) -> bool:
@@ -377,7 +373,7 @@ def _checked_extent(n: Any, name: str, given: Any) -> int:
     if (
         isinstance(n, bool)
         or not _is_integer(n)
-        or (_is_tensor(n) and (n.numel() != 1 or str(n.dtype) == "torch.bool"))
+        or (_arrays.is_tensor(n) and (n.numel() != 1 or str(n.dtype) == "torch.bool"))
     ):
         raise TypeError(
             f"size: must be an int, or a list or tuple of ints, one for each spatial axis, got {shown(given)}"

@@ -39,6 +39,12 @@ class Odd:
         raise RuntimeError("no truth value")
 
 
+class Vague:
+    """Has no truth value by Python's own words."""
+
+    __bool__ = None
+
+
 ODD = Odd()
 SIZE = "size: must be an int, or a list or tuple of ints, one for each spatial axis, got "
 SIZE_TYPES = "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int]"
@@ -60,13 +66,14 @@ def rows() -> Iterator[Row]:
 
 def _sizes(n: int) -> Iterator[tuple[Any, ...]]:
     value: Any
-    for value in (3.0, 2.5, "3", b"3", 3j, {3}, {3: 3}, range(n), True, math.nan, None.__class__, Decimal(3), slice(3)):
+    others = (range(n), None.__class__, Decimal(3), slice(3), torch.float32, torch.Tensor)
+    for value in (3.0, 2.5, "3", b"3", 3j, {3}, {3: 3}, True, math.nan, *others):
         yield {"size": value}, TypeError, SIZE, repr(value)
     for array in (np.float32(3), np.bool_(True), np.array(3), np.array([3] * n), torch.tensor([3] * (n + 1))):
         yield {"size": array}, TypeError, SIZE, repr(array)
     yield {"size": ODD}, TypeError, SIZE, "a tests.bad_inputs.Odd without a repr"
     yield {"size": iter([3] * n)}, TypeError, SIZE, "list_iterator"
-    for value in (3.0, "3", None, [3], 3j, np.float32(3), torch.tensor(3.0)):
+    for value in (3.0, "3", None, [3], 3j, np.float32(3), torch.tensor(3.0), torch.tensor(3j)):
         yield {"size": (value,) * n}, TypeError, SIZE_TYPES, str(type(value))
         yield {"size": [3] * (n - 1) + [value]}, TypeError, SIZE_TYPES, str(type(value))
     yield {"size": (True,) * n}, TypeError, SIZE, "(True,"
@@ -76,7 +83,7 @@ def _sizes(n: int) -> Iterator[tuple[Any, ...]]:
     for value in ((), (3,) * (n + 1), [3] * (n + 2)):
         dimensions = "must have the same number of spatial dimensions"
         yield {"size": value}, ValueError, dimensions, f"output size of {value}"
-    for value in (0, -1, -(2**62)):
+    for value in (0, -1, 1 - 2**63):
         for mode in ("nearest", "nearest-exact", LINEAR[n], CUBIC[n]):
             yield {"size": value, "mode": mode}, RuntimeError, POSITIVE, f": {value}"
     yield {"size": -1, "mode": "area"}, RuntimeError, "elements of output_size must be greater than or equal to 0", "-1"
@@ -90,12 +97,17 @@ def _sizes(n: int) -> Iterator[tuple[Any, ...]]:
                 str(value),
             )
     yield {"size": 10**5000}, TypeError, "size: output extents must fit into 64 bits, got", "int without a repr"
-    yield {"size": 2**62}, RuntimeError, "Storage size calculation overflowed with sizes=", str(2**62)
+    for value in (2**62, 2**63 - 1):
+        yield {"size": value}, RuntimeError, "Storage size calculation overflowed with sizes=", str(value)
     yield {"size": 2**62, "mode": LINEAR[n], "antialias": True}, RuntimeError, "Storage size calculation overflowed"
     if n > 1:
         yield {"size": (2**31,) * n}, RuntimeError, "Storage size calculation overflowed with sizes=", "2147483648"
     if n == 2:
-        yield {"size": 2**62, "mode": "area"}, RuntimeError, "area: input size times output size must fit into 64 bits"
+        yield (
+            {"size": (3, 2**62), "mode": "area"},
+            RuntimeError,
+            "area: input size times output size must fit into 64 bits",
+        )
 
 
 def _factors(n: int) -> Iterator[tuple[Any, ...]]:
@@ -115,8 +127,10 @@ def _factors(n: int) -> Iterator[tuple[Any, ...]]:
         yield {"scale_factor": value}, ValueError, dimensions, f"scale_factor of shape {value}"
     for value in (0, 0.0, -0.0, -1, -0.5, 1e-9, 5e-324, False):
         yield {"scale_factor": value, "mode": LINEAR[n]}, RuntimeError, POSITIVE, ": 0" if value > -0.2 else ": -"
-    for value in (math.nan, math.inf, -math.inf, 1e20, 1e300, 2**63):
+    edge = [2.0**63 / extent for extent in SHAPES[n][2:]]
+    for value in (math.nan, math.inf, -math.inf, 1e20, 1e300, 2**63, edge):
         yield {"scale_factor": value, "mode": CUBIC[n]}, RuntimeError, NOT_AN_INT64
+    yield {"scale_factor": [-factor for factor in edge]}, RuntimeError, POSITIVE, f": {-(2**63)}"
     for value, error in ((math.nan, ValueError), (math.inf, OverflowError), (-math.inf, OverflowError)):
         for arguments in ({"mode": "area"}, {"recompute_scale_factor": True}):
             yield {"scale_factor": value, **arguments}, error, "scale_factor: must be finite, got", repr(value)
@@ -170,7 +184,7 @@ def _flags(n: int) -> Iterator[tuple[Any, ...]]:
         for value in (True, False, 1):
             yield {"size": 3, "mode": mode, "align_corners": value}, ValueError, ALIGN
     for name in ("recompute_scale_factor", "antialias"):
-        for value, error in ((np.array([True, False]), ValueError), (ODD, RuntimeError)):
+        for value, error in ((np.array([True, False]), ValueError), (ODD, RuntimeError), (Vague(), TypeError)):
             yield {"scale_factor": 2.0, name: value}, error, f"{name}: must be true or false, got"
 
 

@@ -188,6 +188,8 @@ def test_integers_have_no_gradient_and_shapes_are_checked() -> None:
         NotImplementedError, match="grad_output: only float and complex dtypes have gradients, got uint8"
     ):
         cupysample.interpolate_backward(g.astype(np.uint8), (1, 2, 2, 2), size=4)
+    with pytest.raises(NotImplementedError, match="dtype object is not implemented for mode 'nearest'"):
+        cupysample.interpolate_backward(g.astype(object), (1, 2, 2, 2), size=4)
     with pytest.raises(ValueError, match=r"grad_output: must have the shape of the output, \(1, 2, 6, 6\)"):
         cupysample.interpolate_backward(g, (1, 2, 3, 3), scale_factor=2)
     with pytest.raises(ValueError, match=r"input_size: must have the dimensions, batch and channels of grad_output"):
