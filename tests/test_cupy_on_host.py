@@ -374,6 +374,9 @@ def test_what_makes_no_difference_to_a_launch_needs_no_warmup_of_its_own() -> No
         (Array(None, values=batch.values[2:3, 1:2]), Array((1, 1, 16, 18), np.float32)),
         (Array(None, values=batch.values[2, 1][None, None]), Array((1, 1, 16, 18), np.float32)),
     ]
+    row, longer = array(1, 1, 9, 3).transpose((0, 3, 1, 2)), Array((1, 3, 2, 18), np.float32)
+    cupysample.warmup(row, scale_factor=2, mode="bilinear", out=longer)
+    calls.append((Array(None, values=np.lib.stride_tricks.as_strided(row.values, strides=(0, 4, 4, 12))), longer))
     for x, out in calls:
         assert captured(partial(cupysample.interpolate, x, scale_factor=2, mode="bilinear", out=out))
         np.testing.assert_array_equal(out.values, cupysample.interpolate(x, scale_factor=2, mode="bilinear").values)

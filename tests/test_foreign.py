@@ -114,6 +114,11 @@ def test_bare_producers(addresses: list[tuple[int, int]]) -> None:
         interpolate(overlapping, scale_factor=1, out=overlapping)
 
 
+def test_bare_producers_where_torch_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert isinstance(interpolate(Bare(noise(1, 1, 2, 2)), 4), np.ndarray)
+
+
 class Older(Bare):
     """A producer from before DLPack 1.0."""
 
