@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from cupysample import _arrays, interpolate
+from cupysample import _arrays, interpolate, warmup
 from tests import bounds, cases
 
 MODES = [(mode, n) for mode, dimensions in cases.MODES.items() for n in dimensions]
@@ -284,8 +284,9 @@ def test_a_lazy_conjugate_or_negative_is_no_out() -> None:
     z = torch.from_numpy(noise(2, 3, 5, 7) + 1j * noise(2, 3, 5, 7)[::-1].copy())
     out = torch.zeros_like(interpolate(z, 4))
     for x, lazy in ((z, out.conj()), (z.real, out.conj().imag)):
-        with pytest.raises(TypeError, match="out: must hold its values, got a lazy conjugate or negative"):
-            interpolate(x, 4, out=lazy)
+        for function in (interpolate, warmup):
+            with pytest.raises(TypeError, match="out: must hold its values, got a lazy conjugate or negative"):
+                function(x, 4, out=lazy)
     assert not out.any()
 
 
