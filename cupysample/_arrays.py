@@ -450,9 +450,7 @@ class _Extent:
 
 
 def overlap(a: Layout, address_a: int, b: Layout, address_b: int) -> bool:
-    """Whether two arrays share a byte; True where that is too costly to decide."""
-    if a.device != b.device or 0 in a.shape or 0 in b.shape:
-        return False
+    """Whether two arrays of one device share a byte; True where that is too costly to decide."""
     try:
         return np.shares_memory(
             np.asarray(_Extent(a, address_a)), np.asarray(_Extent(b, address_b)), max_work=OVERLAP_WORK
