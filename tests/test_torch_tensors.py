@@ -446,7 +446,8 @@ def test_meta_fake_traced_and_exported() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8])
 def test_autocast_gives_torchs_dtype(dtype: torch.dtype) -> None:
     """On a CPU torch widens one of these: area in 3-D."""
-    for dimensions, mode in [(1, "nearest"), (1, "linear"), (1, "area"), (2, "bilinear"), (2, "area"), (3, "area")]:
+    others = [(1, "nearest"), (1, "linear"), (1, "area"), (2, "bilinear"), (2, "area")]
+    for dimensions, mode in [*others, (3, "nearest"), (3, "trilinear"), (3, "area")]:
         if dtype == torch.uint8 and mode != "nearest":
             continue
         x = torch.ones(1, 2, *[4] * dimensions).to(dtype)
