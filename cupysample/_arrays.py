@@ -398,7 +398,7 @@ def is_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     for d in (1, *range(len(shape) - 1, 1, -1), 0):
         if shape[d] == 0 or strides[d] < covered or (d == 0 and covered == strides[1]):
             return False
-        covered = strides[d] * max(shape[d], 1)
+        covered = strides[d] * shape[d]
     return True
 
 
@@ -421,7 +421,7 @@ def output(like: Layout, shape: tuple[int, ...], channels_last: bool) -> Output:
     step = 1
     for d in reversed(order):
         steps[d] = step
-        step *= shape[d] if channels_last and len(shape) > 3 else max(shape[d], 1)  # as torch has it where it is empty
+        step *= shape[d] if channels_last else max(shape[d], 1)  # as torch has it where it is empty
     strides = tuple(step * like.itemsize for step in steps)
     layout = Layout(shape, strides, like.dtype, like.itemsize, like.device)
     axes = (0, len(shape) - 1, *range(1, len(shape) - 1)) if channels_last else None

@@ -367,7 +367,7 @@ def _is_channels_last(x: Tensor, shape: Any, mode: str) -> bool:
 def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     if channels_last and x.dim() == 3:
-        return x.new_empty((shape[0], shape[2], shape[1])).transpose(1, 2)
+        return _like(x.unsqueeze(2), (*shape[:2], 1, shape[2]), True).squeeze(2)
     memory_format = formats[x.dim()] if channels_last else torch.contiguous_format
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
 

@@ -237,10 +237,14 @@ def test_strides_of_what_is_odd(device: str) -> None:
     transposed = torch.randn(2, 8, 3).transpose(1, 2)
     empty = torch.randn(2, 0, 4, 4)
     x = torch.randn(2, 3, 4, 5)
+    last = x.contiguous(memory_format=torch.channels_last)
     for tensor, arguments in (
         (transposed, {"size": 4, "mode": "area"}),
+        (transposed, {"size": 0, "mode": "area"}),
         (empty, {"scale_factor": 2.0}),
+        (last[:0], {"scale_factor": 2.0}),
         (x, {"size": (0, 3), "mode": "area"}),
+        (last, {"size": (0, 3), "mode": "area"}),
     ):
         try:
             expected = F.interpolate(tensor, **arguments).stride()
