@@ -137,6 +137,16 @@ def test_expanded_gradients() -> None:
     assert torch.equal(x.grad, interpolate_backward(ones, x.shape, (7, 3), mode="bicubic"))
 
 
+def test_batches_of_gradients() -> None:
+    """Those of ``is_grads_batched`` are of another kind than the batches of ``torch.func``."""
+    x = noise(2, 3, 4, 5).requires_grad_()
+    y = interpolate(x, (7, 3), mode="bicubic")
+    gradients = noise(4, *y.shape)
+    (batched,) = torch.autograd.grad(y, x, gradients, is_grads_batched=True)
+    each = [interpolate_backward(gradient, x.shape, (7, 3), mode="bicubic") for gradient in gradients]
+    torch.testing.assert_close(batched, torch.stack(each))
+
+
 @pytest.mark.parametrize("call", CALLS, ids=IDS)
 def test_torch_func(call: dict[str, Any]) -> None:
     """grad, vjp, jvp, vmap over any axis, and their compositions."""
