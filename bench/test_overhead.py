@@ -46,11 +46,20 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, ...]:
 
 
 @pytest.fixture
+def torch() -> Iterator[Any]:
+    """torch, with one thread."""
+    module = importlib.import_module("torch")
+    threads = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(threads)
+
+
+@pytest.fixture
 def calls(
-    name: str, shape: tuple[int, ...], machine: Machine, request: pytest.FixtureRequest
+    name: str, shape: tuple[int, ...], torch: Any, machine: Machine, request: pytest.FixtureRequest
 ) -> Iterator[dict[str, tuple[Call, Call]]]:
     """Ours and torch's, for an array, a tensor and a tensor that requires grad."""
-    torch = importlib.import_module("torch")
     interpolate = torch.nn.functional.interpolate
     arguments = CALLS[name]
     values = np.random.default_rng(0).random(shape, np.float32)
@@ -58,8 +67,6 @@ def calls(
     stub = request.config.getoption("--stub")
     tensor = torch.from_numpy(values) if stub else machine.tensor(array)
     leaf = tensor.clone().requires_grad_()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     library = type(array).__module__.partition(".")[0]
     pretence: Any = nullcontext()
     if stub:
@@ -71,7 +78,6 @@ def calls(
             kind: (partial(cupysample.interpolate, x, **arguments), partial(interpolate, y, **arguments))
             for kind, x, y in ((library, array, tensor), ("torch", tensor, tensor), ("torch, grad", leaf, leaf))
         }
-    torch.set_num_threads(threads)
 
 
 def host_us(calls: list[Call], machine: Machine) -> list[float]:
@@ -142,6 +148,7 @@ def once_us(call: Callable[[Any], Any], pictures: list[Any], machine: Machine) -
 @pytest.mark.parametrize("name", PICTURES)
 def test_another_size(
     name: str,
+    torch: Any,
     machine: Machine,
     results: Record | None,
     capsys: pytest.CaptureFixture[str],
@@ -163,11 +170,11 @@ def test_another_size(
         ours = once_us(partial(cupysample.interpolate, **arguments), pictures, machine)
         row: dict[str, Any] = {"call": name, "pictures": kind, "host_us": round(ours, 1)}
         if not request.config.getoption("--stub"):
-            interpolate = importlib.import_module("torch").nn.functional.interpolate
             tensors = [machine.tensor(picture) for picture in pictures]
-            row["torch_us"] = round(once_us(partial(interpolate, **arguments), tensors, machine), 1)
+            theirs = partial(torch.nn.functional.interpolate, **arguments)
+            row["torch_us"] = round(once_us(theirs, tensors, machine), 1)
         if results is not None:
             results.append("sizes", row, "call", "pictures")
         with capsys.disabled():
-            theirs = f", torch {row['torch_us']:6.1f} us" if "torch_us" in row else ""
-            print(f"\n{name:14} {kind:12} {ours:8.1f} us{theirs}", end="")
+            beside = f", torch {row['torch_us']:6.1f} us" if "torch_us" in row else ""
+            print(f"\n{name:14} {kind:12} {ours:8.1f} us{beside}", end="")
