@@ -100,7 +100,8 @@ def layers_of(depths: int, most: int) -> int:
 def best_runs(blocks: int, resident: int, rows: int, longest: int, start: int, alone: float) -> int:
     """In how many runs the rows take least time, if so many blocks share each, and so many in all begin at about the same time.
 
-    A multiprocessor's blocks slow each other down; one that is alone takes ``alone`` of their time.
+    A multiprocessor's blocks slow each other down; one that is alone takes ``alone`` of their time. Every multiprocessor has as
+    many of the ``resident`` ones.
     """
 
     def time(runs: int) -> float:

@@ -43,6 +43,10 @@ class Strided(NamedTuple):
         """Whether it is C-contiguous."""
         return self.strides == dense_strides(self.shape, self.dtype.itemsize, like=self.strides)
 
+    def part(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Strided:
+        """Another view of the same memory."""
+        return Strided(self.memory, offset, shape, strides, self.dtype)
+
     def at(self, tile: Tile) -> NDArray[Any]:
         """The array."""
         _, offset, shape, strides, dtype = self
@@ -138,20 +142,9 @@ def products(
             axes = [*outer, *inner, (pieces, n * x_vector, n * y_vector), steps]
             axes = [each for each in axes if each[0] > 1]
             batch, x_batch, y_batch = zip(*axes, strict=True) if axes else ((), (), ())
-            windows = Strided(
-                x.memory,
-                x_offset + first * x_vector,
-                (*batch, *(width, n)[::order]),
-                (*x_batch, *(x_number, x_vector)[::order]),
-                x.dtype,
-            )
-            results = Strided(
-                y.memory,
-                y_offset + first * y_vector,
-                (*batch, *(rows, n)[::order]),
-                (*y_batch, *(y_number, y_vector)[::order]),
-                y.dtype,
-            )
+            x_core, y_core = (x_number, x_vector)[::order], (y_number, y_vector)[::order]
+            windows = x.part(x_offset + first * x_vector, (*batch, *(width, n)[::order]), (*x_batch, *x_core))
+            results = y.part(y_offset + first * y_vector, (*batch, *(rows, n)[::order]), (*y_batch, *y_core))
             yield _Product(matrix, windows, results, matrix_first=not right)
 
 
@@ -167,7 +160,7 @@ def _pieces(n: int, largest: int) -> list[tuple[int, int, int]]:
 
 
 def _view(of: Strided, offset: int, axes: list[tuple[int, int]]) -> Strided:
-    return Strided(of.memory, offset, tuple(n for n, _ in axes), tuple(stride for _, stride in axes), of.dtype)
+    return of.part(offset, tuple(n for n, _ in axes), tuple(stride for _, stride in axes))
 
 
 def _merged(x: Strided, y: Strided, axes: Sequence[int]) -> list[tuple[int, int, int]]:
