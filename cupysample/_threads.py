@@ -251,10 +251,9 @@ class _Pool:
                 return
 
     def end(self) -> None:
-        """Let all threads end, and wait for them."""
+        """Let all threads end, also those that a caller is just about to start, and wait for them."""
         self._ended = True
-        for _ in self.threads:
-            assert self._calls is not None
+        if self._calls is not None:
             self._calls.put(None)
         for thread in self.threads:
             if thread.is_alive():
@@ -265,6 +264,7 @@ def _answer(calls: SimpleQueue[_Job | None]) -> None:
     """What a thread of the pool does."""
     while (job := calls.get()) is not None:
         job.help()
+    calls.put(None)  # for the next one
 
 
 _pool = _Pool()

@@ -198,6 +198,17 @@ def test_what_limits_blas_at_run_time_limits_us(monkeypatch: pytest.MonkeyPatch)
     assert cupysample.get_num_threads() == 12
 
 
+def test_a_thread_that_starts_while_the_pool_ends_ends_too() -> None:
+    """A daemon may make its first call while the interpreter ends, which would wait for that thread forever."""
+    pool = _threads._Pool()
+    pool._grow(2)
+    pool.end()
+    pool._grow(3)
+    for thread in pool.threads:
+        thread.join(10)
+    assert [thread.is_alive() for thread in pool.threads] == [False] * 3
+
+
 def test_a_forked_child_has_its_own_pool() -> None:
     """With a helper of its own, after the parent has used its pool and while another thread of it is using that."""
     program = """
