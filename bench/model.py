@@ -103,7 +103,7 @@ def launch(workload: Workload) -> tuple[Plan, Launch]:
     x = np.moveaxis(x, -1, 1) if workload.channels_last else x
     size = workload.shape if workload.gradient else None
     call = _interpolate.checked(_arrays.library(x, "input"), x, size, arguments_of(**workload.arguments), None)
-    return call.plan, _launch.launch(call.plan, call.source, call.out, lambda *_: Table(0))
+    return call.plan, _launch.launch(call.plan, call.source, call.out, lambda of: [Table(0)] * len(of))
 
 
 def resident(code: Sass, block: int) -> int:

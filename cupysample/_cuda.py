@@ -5,6 +5,7 @@ Once a call is warm nothing is uploaded, compiled, allocated or waited for.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,18 +24,20 @@ from cupysample._tuning import LAUNCHES, LOOK, TABLES, TABLES_BYTES
 # ---------------------------------------------------------------------------------------------------------------------
 # Tables on the device
 
+_TableKey = tuple[Axis, Kind, int]
+
 
 @dataclass(frozen=True, eq=False)
 class _DeviceTable:
-    """A table and the memory behind it, which is freed with the last launch that holds it."""
+    """A table and the memory behind it, which is freed with the last launch that holds it or a table uploaded with it."""
 
-    key: tuple[Axis, Kind, int]
+    key: _TableKey
     addresses: Table
     memory: Any
     size: int
 
 
-_tables: dict[tuple[Axis, Kind, int], _DeviceTable] = {}
+_tables: dict[_TableKey, _DeviceTable] = {}
 """The last used last."""
 _new: list[int] = []
 """Bytes of those uploaded since all were looked at."""
@@ -46,15 +49,27 @@ _Key = tuple[Plan, Layout, Layout]
 _launches: dict[_Key, _Prepared] = {}
 
 
-def _upload(key: tuple[Axis, Kind, int]) -> _DeviceTable:
-    """Copy a table to the device and wait until it is there, so that every stream may read it."""
-    cupy, (axis, kind, device) = _kernels.import_cupy(), key
-    parts = table_arrays(axis, kind)
-    ends = np.cumsum([-(-part.nbytes // 16) * 16 for part in parts]).tolist()
-    offsets = [0, *ends[:-1]]
-    packed = np.zeros(ends[-1], np.uint8)
-    for offset, part in zip(offsets, parts, strict=True):
-        packed[offset : offset + part.nbytes] = part.view(np.uint8).reshape(-1)
+def _tables_of(keys: list[_TableKey]) -> list[_DeviceTable]:
+    """Return tables of one device; they are the last that are forgotten."""
+    found = {key: table for key in keys if (table := _tables.get(key))}
+    missing = [key for key in dict.fromkeys(keys) if key not in found]
+    for table in _upload(missing) if missing else ():
+        found[table.key] = table
+        _new.append(table.size)
+    for table in found.values():
+        _use(table)
+    return [found[key] for key in keys]
+
+
+def _upload(keys: list[_TableKey]) -> list[_DeviceTable]:
+    """Copy tables to their device, at once, and wait until they are there, so that every stream may read them."""
+    cupy, (_, _, device) = _kernels.import_cupy(), keys[0]
+    tables = [table_arrays(axis, kind) for axis, kind, _ in keys]
+    parts = [*itertools.chain(*tables)]
+    begins = [*itertools.accumulate((-(-part.nbytes // 16) * 16 for part in parts), initial=0)]
+    packed = np.zeros(begins[-1], np.uint8)
+    for begin, part in zip(begins, parts, strict=False):
+        packed[begin : begin + part.nbytes] = part.view(np.uint8).reshape(-1)
     with cupy.cuda.Device(device):
         memory = _reserved(cupy, packed.nbytes)
         stream = cupy.cuda.Stream(non_blocking=True)
@@ -62,7 +77,11 @@ def _upload(key: tuple[Axis, Kind, int]) -> _DeviceTable:
             memory.ptr, packed.ctypes.data, packed.nbytes, cupy.cuda.runtime.memcpyHostToDevice, stream.ptr
         )
         stream.synchronize()
-    return _DeviceTable(key, Table(*(memory.ptr + offset for offset in offsets)), memory, packed.nbytes)
+    addresses = (memory.ptr + begin for begin in begins)
+    return [
+        _DeviceTable(key, Table(*itertools.islice(addresses, len(table))), memory, sum(part.nbytes for part in table))
+        for key, table in zip(keys, tables, strict=True)
+    ]
 
 
 def _reserved(cupy: Any, size: int) -> Any:
@@ -86,7 +105,7 @@ def _use(table: _DeviceTable) -> None:
 def _evict() -> None:
     """Forget the least recently used tables beyond the bounds, but captured ones, with the launches that hold them.
 
-    A table's memory is freed with its last reference, by ``cudaFree``, which waits for whatever was launched; a call
+    Memory is freed with the last reference to a table in it, by ``cudaFree``, which waits for whatever was launched; a call
     that is about to launch holds a reference of its own. A finalizer that calls may do the same between any two steps.
     """
     if LOOK * sum(_new) < TABLES_BYTES and LOOK * len(_new) < TABLES:
@@ -183,20 +202,15 @@ def _prepare(call: Call, key: _Key) -> _Prepared:
     assert device is not None
     tables: list[_DeviceTable] = []
 
-    def table(axis: Axis, kind: Kind) -> Table:
-        found = _tables.get((axis, kind, device))
-        if found is None:
-            found = _upload((axis, kind, device))
-            _new.append(found.size)
-        _use(found)
-        tables.append(found)
-        return found.addresses
+    def addresses(of: list[tuple[Axis, Kind]]) -> list[Table]:
+        tables.extend(_tables_of([(axis, kind, device) for axis, kind in of]))
+        return [table.addresses for table in tables]
 
     with _kernels.lock:
         remembered = _launches.get(key)
         if remembered is not None:  # by a thread that was faster
             return remembered
-        made = launch(*key, table)
+        made = launch(*key, addresses)
         launcher = _kernels.launcher(*made[:-1], device)
         _evict()
         _launches[key] = prepared = _Prepared(made, launcher, tuple(tables), {})

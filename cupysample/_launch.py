@@ -85,18 +85,20 @@ class Table(NamedTuple):
 _NO_TABLE = Table(0)
 
 
-def launch(plan: Plan, source: Layout, out: Layout, table: Callable[[Axis, Kind], Table]) -> Launch:
-    """Return the launch that applies ``plan``; ``table`` gives the addresses of what ``table_arrays`` returns.
+Tables = Callable[[list[tuple[Axis, Kind]]], list[Table]]
+"""Gives the addresses of what ``table_arrays`` returns of each."""
+
+
+def launch(plan: Plan, source: Layout, out: Layout, tables: Tables) -> Launch:
+    """Return the launch that applies ``plan``; it has the ``tables`` of the axes, all at once, if it reads any.
 
     It is the same for all layouts whose ``canonical`` ones are.
     """
     view = view_of(plan, source, out)
     made = _made(plan, view)
     fixed = plan.arithmetic == "fixed"
-    axes = [
-        (*(table(axis, made.tables[d]) if made.tables else _NO_TABLE), *_axis(axis, view.axes[d], fixed))
-        for d, axis in enumerate(plan.axes)
-    ]
+    of_axes = tables(list(zip(plan.axes, made.tables, strict=True))) if made.tables else [_NO_TABLE] * len(plan.axes)
+    axes = [(*table, *_axis(axis, dim, fixed)) for table, axis, dim in zip(of_axes, plan.axes, view.axes, strict=True)]
     share = tuple(
         number if name in _NUMBERS else _divisor(number) for name, number in zip(Share._fields, made.share, strict=True)
     )

@@ -508,7 +508,7 @@ TABLE_BYTES = 1 << 24
 """Bytes of the largest table of one axis."""
 
 TABLES_BYTES = 1 << 26
-"""Bytes of all tables kept on all devices."""
+"""Bytes of all tables kept on all devices; a forgotten one's are freed once no other that was uploaded with it is kept."""
 
 LAUNCHES = 1024
 """Prepared launches kept: some 2 KiB each."""

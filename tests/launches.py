@@ -100,18 +100,18 @@ class Tables:
     def __init__(self) -> None:
         self.arrays: list[tuple[NDArray[Any], ...]] = []
 
-    def __call__(self, axis: Axis, kind: Kind) -> Table:
-        arrays = tuple(placed(array) for array in _tables.table_arrays(axis, kind))
-        self.arrays.append(arrays)
-        return Table(*(array.ctypes.data for array in arrays))
+    def __call__(self, of: list[tuple[Axis, Kind]]) -> list[Table]:
+        some = [tuple(placed(array) for array in _tables.table_arrays(*each)) for each in of]
+        self.arrays += some
+        return [Table(*(array.ctypes.data for array in arrays)) for arrays in some]
 
 
-def nowhere(_: Axis, __: Kind) -> Table:
+def nowhere(of: list[tuple[Axis, Kind]]) -> list[Table]:
     """Tables of launches that are only looked at."""
-    return Table(1, 2, 3)
+    return [Table(1, 2, 3) for _ in of]
 
 
-def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: Callable[[Axis, Kind], Table]) -> Launch:
+def launch(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], tables: _launch.Tables) -> Launch:
     """What ``_cuda`` would launch on a device, the arrays at the addresses that they have."""
     return _launch.launch(plan, layout(x, x.ctypes.data), layout(out, out.ctypes.data), tables)
 
@@ -228,17 +228,17 @@ def pack(plan: _plan.Plan, x: NDArray[Any], out: NDArray[Any], blocks: int = 0) 
     geometry = _launch.geometry_dtype(len(plan.axes))
     axis_offset = _offset(geometry, "axis")
 
-    def table(axis: Axis, kind: Kind) -> Table:
-        d = sum(name.startswith("left") for name in arrays)
-        for field, part in zip(("left", "count", "weight"), _tables.table_arrays(axis, kind), strict=False):
-            arrays[f"{field} {d}"] = part.reshape(-1).view(np.uint8)
-            member = _offset(_launch._AXIS, field)
-            pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))
-        return Table(0)
+    def tables(of: list[tuple[Axis, Kind]]) -> list[Table]:
+        for d, each in enumerate(of):
+            for field, part in zip(("left", "count", "weight"), _tables.table_arrays(*each), strict=False):
+                arrays[f"{field} {d}"] = part.reshape(-1).view(np.uint8)
+                member = _offset(_launch._AXIS, field)
+                pointers.append((axis_offset + d * _launch._AXIS.itemsize + member, f"{field} {d}"))
+        return [Table(0)] * len(of)
 
     source, source_offset = buffer(x)
     target, out_offset = buffer(out)
-    made = _launch.launch(plan, layout(x, source_offset), layout(out, out_offset), table)
+    made = _launch.launch(plan, layout(x, source_offset), layout(out, out_offset), tables)
     arrays |= {"source": source, "out": target}
     return Job(
         name(made.kernel, made.defines),

@@ -232,8 +232,8 @@ def test_in_one_dimension_no_threads_wait_for_a_second_depth() -> None:
 
 
 def test_axes_too_long_for_a_table_are_computed() -> None:
-    def refuse(axis: Axis, _: Kind) -> Table:
-        raise AssertionError(axis)
+    def refuse(of: list[tuple[Axis, Kind]]) -> list[Table]:
+        raise AssertionError(of)
 
     n = 2**21
     plan = _plan.make("linear", "float32", (n,), (2 * n,), None, False, False)

@@ -222,6 +222,23 @@ def test_tables_are_forgotten_beyond_either_bound_alone(monkeypatch: pytest.Monk
                 assert len(_cuda._launches) == 3 - less
 
 
+def test_memory_is_freed_with_the_last_table_in_it(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of one launch are uploaded at once; one that others read outlives what came with it."""
+    monkeypatch.setattr(_cuda, "TABLES", 4)
+    monkeypatch.setattr(_cuda, "LOOK", 1 << 40)
+    x = array(1, 1, 8, 8)
+    for n in range(9, 25):
+        uploads = driver.uploads
+        y = cupysample.interpolate(x, size=(n, 13), mode="bilinear")
+        expected = cupysample.interpolate(x.values, size=(n, 13), mode="bilinear")
+        np.testing.assert_allclose(y.values, expected, atol=1e-6)
+        assert (driver.uploads, len(_cuda._tables)) == (uploads + 1, min(n - 7, 4))
+    _cuda._launches.clear()
+    _cuda._tables.clear()
+    gc.collect()
+    assert not driver.live
+
+
 def test_what_is_warmed_up_again_is_remembered(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> None:
     """As if it were new; its tables too."""
     monkeypatch.setattr(_cuda, "LAUNCHES", 4)
@@ -238,7 +255,7 @@ def test_what_is_warmed_up_again_is_remembered(monkeypatch: pytest.MonkeyPatch, 
         cupysample.interpolate(x, (n, 2 * n), mode="bilinear")
     _interpolate._calls.clear()
     assert captured(call)
-    assert driver.uploads == uploads + 6
+    assert driver.uploads == uploads + 3
 
 
 @pytest.mark.parametrize("pools", [1, 2])
@@ -281,7 +298,7 @@ def test_each_device_has_its_own_function_and_tables(driver: Driver) -> None:
         assert y.device.id == device
         assert driver.launched[-1][1] == device
     assert len(driver.compiled) == 3
-    assert driver.uploads == 3 * 2  # of one axis, as rows and as columns read it
+    assert driver.uploads == 3  # tables of one axis, as rows and as columns read it, at once
     assert driver.device == 0
 
 
