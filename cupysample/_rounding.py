@@ -26,12 +26,12 @@ def fma(a: Reals, b: Reals, c: Reals) -> Reals:
     total = np.asarray(product + c)
     part = total - product
     error = (product - (total - part)) + (c - part)
-    if not error.any():
-        return total.astype(np.float32)
-    even = total.view(np.int64) & 1 == 0
-    toward = np.where(error > 0, np.inf, -np.inf)
-    odd = np.where((error != 0) & even, np.nextafter(total, toward), total)
-    return np.asarray(odd, np.float32)
+    inexact = np.abs(error) > 0
+    if inexact.any():  # odd: cut off toward zero, and the last bit set
+        bits = total.view(np.int64)
+        bits -= inexact & ((error < 0) != (total < 0))
+        bits |= inexact
+    return total.astype(np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -73,8 +73,9 @@ def _step(taps: Taps) -> int:
 def table_arrays(axis: Axis, kind: Kind) -> tuple[NDArray[Any], ...]:
     """Return an axis' table as a kernel reads it."""
     taps = axis.taps()
-    weight = np.ones((axis.n_out, axis.width), np.uint32) if axis.dtype == "mean" else taps.weight
-    assert weight is not None
+    weight = taps.weight
+    if weight is None:
+        weight = (np.arange(taps.count.max()) < taps.count[:, None]).astype(np.uint32)
     return FORMS[kind.form](axis, taps, weight, kind)
 
 
@@ -91,8 +92,7 @@ def _pairs(axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[ND
 def _window(_axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
     """kernels/held_rows.cuh's ``Window``: the last place is taken."""
     weight = _short(weight) if weight.dtype == np.int32 else weight
-    _, placed = _placed(taps, weight, kind.places - taps.count, kind.places)
-    return (_entries(taps.left, taps.count, placed),)
+    return (_entries(taps.left, taps.count, _placed(weight, kind.places - taps.count, kind.places)),)
 
 
 def _neighbours(axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tuple[NDArray[Any], ...]:
@@ -101,19 +101,18 @@ def _neighbours(axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tup
     first = np.maximum(taps.left + kind.places - max(axis.n_in, kind.places), 0)  # the place of tap 0
     if kind.ratio[0]:
         first = taps.left - alike(axis.n_out, kind.places, kind.ratio)
-    inside, placed = _placed(taps, weight, first, kind.places)
     hangs = first + taps.count > kind.places
-    bits = inside @ (1 << np.arange(kind.places)) + (hangs << kind.places)
-    return (_entries(taps.left - first, bits, placed),)
+    bits = ((1 << taps.count) - 1 << first) & (1 << kind.places) - 1 | hangs << kind.places
+    return (_entries(taps.left - first, bits, _placed(weight, first, kind.places)),)
 
 
-def _placed(
-    taps: Taps, weight: NDArray[Any], first: NDArray[np.int64], places: int
-) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Which of so many places are taken if tap 0 has place ``first``, and the weights in them."""
-    k = np.arange(places) - first[:, None]
-    inside = (k >= 0) & (k < taps.count[:, None])
-    return inside, np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0).astype(weight.dtype)
+def _placed(weight: NDArray[Any], first: NDArray[np.int64], places: int) -> NDArray[Any]:
+    """The weights in so many places where that of tap 0 is ``first``, which is one of them or the next."""
+    rows, width = weight.shape
+    placed = np.zeros((rows, places + width), weight.dtype)
+    begin = np.arange(rows) * (places + width) + first
+    placed.reshape(-1)[begin[:, None] + np.arange(width)] = weight
+    return placed[:, :places]
 
 
 def _entries(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[Any]:
@@ -152,10 +151,7 @@ def _begun_rows(_axis: Axis, taps: Taps, weight: NDArray[Any], kind: Kind) -> tu
 def _words(left: NDArray[np.int64], count: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.int16]:
     """(rows, words, 4): the weights of four pixels, the first of which is ``left`` rounded down to a multiple of 4."""
     words = int((left % 4 + count).max() + 3) // 4
-    k = np.arange(4 * words) - left[:, None] % 4
-    inside = (k >= 0) & (k < count[:, None])
-    found = np.where(inside, np.take_along_axis(weight, np.where(inside, k, 0), axis=1), 0)
-    return _short(found).reshape(len(left), words, 4)
+    return _short(_placed(weight, left % 4, 4 * words)).reshape(len(left), words, 4)
 
 
 def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
@@ -164,6 +160,7 @@ def _short(weight: NDArray[Any]) -> NDArray[np.int16]:
     return weight.astype(np.int16)
 
 
+@cache
 def _entry_dtype(places: int, weight: np.dtype[Any]) -> np.dtype[Any]:
     """``struct Window`` and ``Neighbours`` of kernels/held_rows.cuh: a multiple of 16 bytes."""
     size = 8 + places * weight.itemsize

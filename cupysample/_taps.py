@@ -414,8 +414,13 @@ def interpolate_window(axis: Axis, index: NDArray[np.int64], filter: Filter, cla
     """The ``2 support`` taps around the coordinate, but for those beyond the border."""
     base, _ = _coordinate(axis, index, clamped)
     reach = int(filter.support)
-    left, last = np.clip((base + 1 - reach, base + reach), 0, axis.n_in - 1)
+    left, last = _inside(base + (1 - reach), axis), _inside(base + reach, axis)
     return left, last - left + 1
+
+
+def _inside(pixel: NDArray[np.int64], axis: Axis) -> NDArray[np.int64]:
+    """What lies beyond a border becomes the edge pixel."""
+    return np.minimum(np.maximum(pixel, 0), axis.n_in - 1)
 
 
 def interpolate(axis: Axis, index: NDArray[np.int64], pixel: NDArray[np.int64], filter: Filter, clamped: bool) -> Reals:
@@ -424,7 +429,7 @@ def interpolate(axis: Axis, index: NDArray[np.int64], pixel: NDArray[np.int64], 
     taps = _phase_weights(phase, filter, axis.dtype)
     weight = np.zeros_like(pixel, taps.dtype)
     for k in range(taps.shape[1]):
-        tap = np.clip(base + (1 - int(filter.support) + k), 0, axis.n_in - 1)
+        tap = _inside(base + (1 - int(filter.support) + k), axis)
         weight += np.where(tap[:, None] == pixel, taps[:, k, None], taps.dtype.type(0))
     return weight
 
