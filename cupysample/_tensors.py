@@ -325,7 +325,7 @@ def _interpolate_fake(input: Tensor, *arguments: Any) -> Tensor:
 @torch.library.register_fake("cupysample::interpolate_backward")
 def _interpolate_backward_fake(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
     _checked(grad_output, input_size, arguments)
-    return _like(grad_output, input_size, grad_output.dim() > 3 and _is_channels_last(grad_output, input_size, ""))
+    return _like(grad_output, input_size, _is_channels_last(grad_output, input_size, ""))
 
 
 def _checked(x: Tensor, input_size: Any, arguments: Any) -> Plan | None:
@@ -356,12 +356,13 @@ def _scaled(n: Any, factor: float) -> Any:
 
 
 def _is_channels_last(x: Tensor, shape: Any, mode: str) -> bool:
-    """The format of the output; what cannot be compared because only data decide it, torch guesses for us."""
+    """The format of the output; where only data decide it, that for extents as torch expects them."""
     try:
         return _interpolate.channels_last(x.shape, x.stride(), shape, mode)
     except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode:
-        follows = x.dim() == 4 or (x.dim() == 5 and mode != "area")
-        return follows and torch._prims_common.suggest_memory_format(x) != torch.contiguous_format
+        hint = torch.fx.experimental.symbolic_shapes.optimization_hint
+        sizes, strides, shape = (tuple(map(hint, each)) for each in (x.shape, x.stride(), shape))
+        return _interpolate.channels_last(sizes, strides, shape, mode)
 
 
 def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:

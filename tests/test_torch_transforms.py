@@ -315,16 +315,28 @@ def test_exports_with_a_dynamic_extent() -> None:
 
 
 @torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)  # type: ignore[untyped-decorator]
-def test_extents_that_data_decide() -> None:
-    def pick(function: Any) -> Any:
-        return torch.compile(
-            lambda x, k: function(torch.index_select(x, 3, torch.nonzero(k)[:, 0]), size=(3, 3), mode="bilinear"),
-            fullgraph=True,
-            backend="aot_eager",
-        )
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize(
+    ("shape", "mode", "memory_format"),
+    [
+        ((4, 5, 5), "area", torch.contiguous_format),
+        *(((4, 4, 3, 4), "bilinear", each) for each in (torch.contiguous_format, torch.channels_last)),
+        *(((4, 4, 3, 3, 4), mode, torch.channels_last_3d) for mode in ("trilinear", "area")),
+    ],
+)
+def test_extents_that_data_decide(axis: int, shape: tuple[int, ...], mode: str, memory_format: Any) -> None:
+    """The strides too are what they are without a compiler."""
 
-    x, keep = torch.randn(2, 3, 4, 5), torch.tensor([1, 0, 1, 1, 1])
-    torch.testing.assert_close(pick(cupysample.interpolate)(x, keep), pick(F.interpolate)(x, keep))
+    def pick(x: Tensor, keep: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        x = torch.index_select(x, axis, torch.nonzero(keep)[:, 0]).contiguous(memory_format=memory_format)
+        y = cupysample.interpolate(x, size=[3] * (x.dim() - 2), mode=mode)
+        return y, y.stride()
+
+    x, keep = torch.randn(shape), torch.tensor([1, 0, 1, 1, 1])[: shape[axis]]
+    torch._dynamo.reset()
+    (y, strides), (expected, plain) = torch.compile(pick, fullgraph=True, backend="aot_eager")(x, keep), pick(x, keep)
+    assert torch.equal(y, expected)
+    assert strides == plain == y.stride()
 
 
 def test_out_has_no_forward_mode() -> None:
