@@ -279,7 +279,7 @@ def _are(words: Any, count: int, kind: Callable[[Any], bool]) -> bool:
 
 
 def _is_extent(n: Any) -> bool:
-    if isinstance(n, np.ndarray):
+    if isinstance(n, np.ndarray) and not n.ndim:
         n = torch.as_tensor(n)  # what Dynamo makes of it too
     if isinstance(n, Tensor):
         return n.numel() == 1 and not (n.is_floating_point() or n.is_complex() or n.dtype == torch.bool)

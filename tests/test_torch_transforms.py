@@ -438,7 +438,7 @@ def test_gradients_are_checked_in_every_way(
     "arguments",
     [
         *({"size": size} for size in (True, (True, 2), torch.tensor(True), (torch.tensor(True), 2), np.bool_(True))),
-        *({"size": size} for size in (3.0, "3", (3, 3, 3), torch.tensor([3, 3]))),
+        *({"size": size} for size in (3.0, "3", (3, 3, 3), torch.tensor([3, 3]), np.array([3]))),
         *({"size": 3, "mode": "bilinear", "align_corners": flag} for flag in (1, "no", torch.tensor(True))),
         *({"scale_factor": factor} for factor in ("2", torch.tensor(2.0), np.bool_(True), (2,))),
         {"size": 3, "scale_factor": 2},
