@@ -56,9 +56,9 @@ def interpolate_backward(
 def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bool, any_size: bool) -> None:
     """``cupysample.warmup`` for a tensor."""
     if input.is_meta:  # nothing is launched for it
-        _dispatch(input.detach(), None, _interpolate.of_any_size(arguments, out) if any_size else arguments, out)
+        _dispatch(input, None, _interpolate.of_any_size(arguments, out) if any_size else arguments, out)
         return
-    input = _resolved(input.detach())
+    input = _resolved(input)
     _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward, any_size)
 
 

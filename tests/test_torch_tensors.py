@@ -439,7 +439,11 @@ def test_meta_fake_traced_and_exported() -> None:
     for called in (interpolate, cupysample.warmup):
         with pytest.raises(ValueError, match="only one of size or scale_factor"):
             called(x.to("meta"), 3, 2)
+        with pytest.raises(RuntimeError, match=r"functions with out=\.\.\. arguments can't be transformed"):
+            called(x.to("meta"), 3, out=x.to("meta"))
     cupysample.warmup(x.to("meta"), scale_factor=2, backward=True)
+    with pytest.raises(NotImplementedError, match="only float and complex dtypes have gradients"):
+        cupysample.warmup(x.int(), scale_factor=2, backward=True)
     with FakeTensorMode():
         assert function(torch.empty(1, 2, 4, 5)).shape == (1, 2, 8, 10)
     traced = torch.jit.trace(function, (x,))
