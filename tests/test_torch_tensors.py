@@ -270,6 +270,10 @@ def test_subclasses_and_function_modes() -> None:
     x = noise(1, 1, 2, 2)
     assert type(interpolate(x.as_subclass(Named), scale_factor=2)) is Named
     assert type(interpolate_backward(x.as_subclass(Named), (1, 1, 3, 3), 2)) is Named
+    large, small = (torch.zeros(1, 1, n, n, dtype=x.dtype).as_subclass(Named) for n in (4, 2))
+    assert interpolate(x.as_subclass(Named), scale_factor=2, out=large) is large
+    assert interpolate_backward(large, x.shape, 4, out=small) is small
+    assert torch.equal(small, 4 * x)
     with Mode():
         interpolate(x, scale_factor=2)
         interpolate_backward(x, (1, 1, 3, 3), 2)
@@ -468,6 +472,7 @@ def test_autocast_gives_torchs_dtype(dtype: torch.dtype) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             y, expected = (each(x, scale_factor=2, mode=mode) for each in (interpolate, F.interpolate))
         assert y.dtype == expected.dtype, mode
+        assert interpolate(x, scale_factor=2, mode=mode).dtype == dtype, mode
 
 
 def test_gradients_of_widened_inputs() -> None:
@@ -551,6 +556,11 @@ def test_patch_leaves_subclasses_alone() -> None:
     cupysample.torch.patch(model)
     assert [type(each) for each in model] == [Mine, cupysample.torch.Upsample]
 
+    class Ours(cupysample.torch.Upsample):
+        pass
+
+    assert type(cupysample.torch.unpatch(Ours(scale_factor=2, antialias=True))) is Ours
+
 
 @pytest.mark.parametrize("lacking", [{"antialias": True}, {"mode": "cubic"}, {"mode": "tricubic"}])
 def test_unpatch_refuses_what_torch_cannot_do(lacking: dict[str, Any]) -> None:
@@ -559,6 +569,8 @@ def test_unpatch_refuses_what_torch_cannot_do(lacking: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^model: 1 has {name}={value!r}, which torch.nn.Upsample lacks"):
         cupysample.torch.unpatch(model)
     assert all(type(each) is cupysample.torch.Upsample for each in model)
+    with pytest.raises(ValueError, match=f"^model: it has {name}={value!r}, which"):
+        cupysample.torch.unpatch(model[1])
 
 
 def test_modules_are_nn_modules() -> None:
@@ -570,7 +582,9 @@ def test_modules_are_nn_modules() -> None:
     x = noise(1, 1, 4, 4)
     for each in (up, copy.deepcopy(up), pickle.loads(pickle.dumps(up))):
         assert torch.equal(each(x), interpolate(x, None, (1.5, 2.0), "bicubic", antialias=True))
+    recomputed: dict[str, Any] = {"scale_factor": 1.6, "mode": "bilinear", "recompute_scale_factor": True}
     for ours, theirs in (
+        (cupysample.torch.Upsample(**recomputed), nn.Upsample(**recomputed)),
         (cupysample.torch.UpsamplingNearest2d(scale_factor=3), nn.UpsamplingNearest2d(scale_factor=3)),
         (cupysample.torch.UpsamplingBilinear2d((7, 2)), nn.UpsamplingBilinear2d((7, 2))),
     ):

@@ -509,6 +509,8 @@ def test_batches_are_not_folded_into_others() -> None:
     arguments = ([4, 4], None, "nearest", None, None, False)
     with pytest.raises(ValueError, match="input_size: must have the dimensions, batch and channels of grad_output"):
         torch.func.vmap(lambda g: operator(g, [7, 3, 2, 2], *arguments))(torch.ones(2, 2, 3, 4, 4))
+    with pytest.raises(ValueError, match="input_size: must have the dimensions, batch and channels of grad_output"):
+        operator(torch.ones(2, 3, 4, 4, device="meta"), [7, 3, 2, 2], *arguments)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
