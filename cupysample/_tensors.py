@@ -58,6 +58,7 @@ def warmup(input: Tensor, arguments: Arguments, out: Tensor | None, backward: bo
     if input.is_meta:  # nothing is launched for it
         _dispatch(input, None, _interpolate.of_any_size(arguments, out) if any_size else arguments, out)
         return
+    _refuse_lazy(out)
     input = _resolved(input)
     _interpolate.warmup(_cast(input, arguments[2]) if out is None else input, arguments, out, backward, any_size)
 
@@ -138,12 +139,17 @@ def _into(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor) -> Tens
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed: out is an inference tensor"
         )
-    if isinstance(out, Tensor) and (out.is_conj() or out.is_neg()):
-        raise TypeError("out: must hold its values, got a lazy conjugate or negative of another tensor")
+    _refuse_lazy(out)
     _run(x, input_size, arguments, out)
     if not out.is_inference():
         torch.autograd.graph.increment_version(out)
     return out
+
+
+def _refuse_lazy(out: Any) -> None:
+    """Refuse what a call that is remembered would take for another tensor."""
+    if isinstance(out, Tensor) and (out.is_conj() or out.is_neg()):
+        raise TypeError("out: must hold its values, got a lazy conjugate or negative of another tensor")
 
 
 def _is_traced(x: Tensor) -> bool:

@@ -280,10 +280,12 @@ def test_lazy_conjugates_and_negatives_are_what_they_say(mode: str) -> None:
 
 
 def test_a_lazy_conjugate_or_negative_is_no_out() -> None:
-    """Its bytes are not its values."""
+    """Its bytes are not its values, also where another like it was written before."""
     z = torch.from_numpy(noise(2, 3, 5, 7) + 1j * noise(2, 3, 5, 7)[::-1].copy())
     out = torch.zeros_like(interpolate(z, 4))
-    for x, lazy in ((z, out.conj()), (z.real, out.conj().imag)):
+    for x, plain, lazy in ((z, out, out.conj()), (z.real, out.imag, out.conj().imag)):
+        interpolate(x, 4, out=plain)
+        plain.zero_()
         for function in (interpolate, warmup):
             with pytest.raises(TypeError, match="out: must hold its values, got a lazy conjugate or negative"):
                 function(x, 4, out=lazy)

@@ -347,7 +347,9 @@ def test_out_has_no_forward_mode() -> None:
         for x, y in ((dual, out), (ONES, target)):
             with pytest.raises(NotImplementedError, match=r"out=\.\.\. arguments don't support forward AD"):
                 cupysample.interpolate(x, scale_factor=2, out=y)
-    assert not out.any()
+        assert not out.any()
+        cupysample.interpolate(ONES, scale_factor=2, out=out)
+    assert torch.equal(out, torch.ones_like(out))
     with torch.inference_mode():
         inference = torch.zeros(1, 1, 4, 4)
         cupysample.interpolate(ONES, scale_factor=2, out=inference)
