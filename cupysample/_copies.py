@@ -124,7 +124,7 @@ def _at_once(program: Program, picked: list[int], pixel: int, nbytes: int) -> Pr
         y = Strided(OUT, 0, (planes, index.size, nbytes), (index.size * nbytes, nbytes, 1), BYTE)
         return (_steps.GatherAtOnce(each, index, x, y),)
 
-    return program.cut(pixel * max(1, min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes)), steps, whole=whole)
+    return program.cut(pixel * min(AT_ONCE_PIXELS, AT_ONCE_TILE // nbytes), steps, whole=whole)
 
 
 def _step(axis: Axis) -> int:

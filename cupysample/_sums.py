@@ -136,7 +136,7 @@ def _views(
     stages = [*((shape, source) for shape in before), *((shape, work) for shape in (*shapes, shapes[-1]))]
     last = len(stages) - 2
     places = {0: SOURCE} if way.source.in_place else {}
-    places |= {last: OUT, last + 1: OUT} if way.out.in_place else {}
+    places |= {last: OUT} if way.out.in_place else {}
     if way.out.convert is None:
         places[last + 1] = OUT
     sizes = [
