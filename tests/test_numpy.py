@@ -266,6 +266,14 @@ def test_pixels_picked_at_once_in_any_tiles(layout: str, pixels: int, monkeypatc
     forget()
 
 
+def test_repeats_of_more_rows_than_a_tile_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile begins or ends, or both, between two rows of the source."""
+    monkeypatch.setattr(_copies, "TILE_BYTES", 1024)
+    x = noise(2, 3, 2, 20)
+    assert kinds(program_of(x, scale_factor=(50, 2))) == {"Gather"}
+    check(x, {"scale_factor": (50, 2)})
+
+
 def test_axes_in_the_order_of_work() -> None:
     """Shrinking makes less of the array, so it comes first, and growing last; the cheaper of equals decides."""
 
