@@ -808,6 +808,12 @@ def test_tiles_where_one_axis_grows_and_another_shrinks(name: str) -> None:
     check(x, arguments)
 
 
+def test_tiles_of_windows_beyond_what_memory_is_meant_for() -> None:
+    """Not an output each: of a row of them every tile reads the long axis anew."""
+    x = noise(1, 1, 150_000, 12, dtype="float64")
+    assert len(program_of(x, size=(1, 3000), mode="bicubic", antialias=True).cuts) <= 30
+
+
 def test_memory_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a complex array each part is made by some of many helpers, not all by the same, and each keeps what it worked in."""
     gradient = cases.lay_out(noise(1, 2, 16, 33, 5770, dtype="complex64"), "channels_last")
