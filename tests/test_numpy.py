@@ -791,6 +791,50 @@ def test_memory_is_bounded(name: str, threads: int, monkeypatch: pytest.MonkeyPa
         assert peak <= y.nbytes * 1.1 + (16 << 20)
 
 
+GAPS: dict[str, tuple[tuple[int, ...], str, str, dict[str, Any]]] = {
+    "picked, with gaps": ((1, 3, 2000, 3000), "float32", "sliced", {"size": (1500, 2900)}),
+    "left out, with gaps": ((16, 8, 80_000), "float32", "sliced", {"size": 20_500, "mode": "linear"}),
+    "not finite, one axis grows": (
+        (1, 4, 3000, 50),
+        "float32",
+        "not finite",
+        {"size": (60, 2000), "mode": "bilinear", "antialias": True},
+    ),
+    "not finite, wide windows": (
+        (1, 8, 880, 880),
+        "float32",
+        "not finite",
+        {"size": (4, 4), "mode": "bilinear", "antialias": True},
+    ),
+}
+COUNTED = {name: MEMORY[name] for name in ("int64", "not finite", "not finite, shrinking")}
+COUNTED |= GAPS
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_there_are_as_many_threads_as_memory_allows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what one of them takes, when it takes most: with what NumPy copies, or with what is not finite."""
+    shape, dtype, layout, arguments = COUNTED[name]
+    x = noise(*shape, dtype=dtype)
+    if layout == "not finite":
+        x[...] = np.nan
+    else:
+        x = cases.lay_out(x, layout)
+    asked = []
+
+    def alone(work: Callable[[Iterator[Any]], None], pieces: list[Any], threads: int) -> None:
+        asked.append(threads)
+        cupysample._program._local.scratch = np.empty(0, np.uint8)
+        work(iter(pieces))
+
+    monkeypatch.setattr(cupysample._threads, "_chosen", [1000])
+    monkeypatch.setattr(cupysample._threads, "deal", alone)
+    for _ in ("cold", "warm"):
+        y, peak = peak_of(lambda: cupysample.interpolate(x, **arguments))
+    most = y.nbytes * 0.1 + (16 << 20)
+    assert max(asked) * (peak - y.nbytes) <= most
+
+
 MIXED: dict[str, tuple[tuple[int, ...], str, dict[str, Any], int]] = {
     "fixed": ((1, 3, 2, 30_000), "uint8", {"size": (9000, 9), "mode": "bilinear", "antialias": True}, 3),
     "floats": ((1, 2, 14, 4964), "float32", {"size": (13_225, 1), "mode": "bilinear", "antialias": True}, 1),
