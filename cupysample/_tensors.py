@@ -366,9 +366,15 @@ def _is_channels_last(x: Tensor, shape: Any, mode: str) -> bool:
     try:
         return _interpolate.channels_last(x.shape, x.stride(), shape, mode)
     except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode:
-        hint = torch.fx.experimental.symbolic_shapes.optimization_hint
-        sizes, strides, shape = (tuple(map(hint, each)) for each in (x.shape, x.stride(), shape))
+        sizes, strides, shape = (tuple(map(_expected, each)) for each in (x.shape, x.stride(), shape))
         return _interpolate.channels_last(sizes, strides, shape, mode)
+
+
+def _expected(n: Any) -> Any:
+    """An extent or stride as torch expects it; before torch 2.12 it asks what to expect of those that data decide."""
+    symbolic_shapes: Any = torch.fx.experimental.symbolic_shapes
+    hint = getattr(symbolic_shapes, "optimization_hint", None)
+    return hint(n) if hint else symbolic_shapes.size_hint(n, fallback=1 << 13)
 
 
 def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
