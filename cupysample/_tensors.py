@@ -385,7 +385,7 @@ def _like(x: Tensor, shape: Any, channels_last: bool) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
 
 
-class _Differentiable(torch.autograd.Function):
+class _Differentiable(torch.autograd.function._SingleLevelFunction):
     """An operator and its derivatives, backward and forward, which are operators; to be applied as one level of AD.
 
     ``torch.library.register_autograd`` makes such a function, but without forward mode: tangents would be dropped. Levels
@@ -414,8 +414,7 @@ class _Differentiable(torch.autograd.Function):
         with _modes(*ctx.modes):
             return _called(tangents[0], input_size, arguments)
 
-
-_apply_level = super(torch.autograd.Function, _Differentiable).apply
+    _compiled_autograd_key = staticmethod(torch.autograd.Function._compiled_autograd_key)
 
 
 @contextmanager
@@ -428,7 +427,7 @@ def _differentiated(keys: Any, x: Tensor, input_size: Any, arguments: Arguments)
     """What autograd does with an operator: record it, and leave the rest to the kernels below its own."""
     below, modes = keys & torch._C._after_autograd_keyset, (is_grad_enabled(), forward_ad._is_fwd_grad_enabled())
     with enable_single_level_autograd_function():
-        result: Tensor = _apply_level(x, below, input_size, arguments, modes)
+        result: Tensor = _Differentiable.apply(x, below, input_size, arguments, modes)
     return result
 
 

@@ -339,6 +339,27 @@ def test_extents_that_data_decide(axis: int, shape: tuple[int, ...], mode: str, 
     assert strides == plain == y.stride()
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch looks at it
+def test_backward_passes_are_compiled_too() -> None:
+    """What autograd does is recorded, of a function that is compiled itself and of one that is not."""
+
+    def ours(x: Tensor) -> Tensor:
+        return cupysample.interpolate(x, scale_factor=2, mode="bilinear")
+
+    def recorded(x: Tensor) -> Tensor:
+        ours(x)
+        result: Tensor = torch.ops.cupysample.interpolate(x, None, [2.0, 2.0], "bilinear", None, None, False)
+        return result
+
+    x = torch.randn(1, 2, 4, 5)
+    expected = torch.func.grad(lambda x: ours(x).square().sum())(x)
+    for function in (ours, recorded, torch.compile(ours, backend="aot_eager")):
+        leaf = x.clone().requires_grad_()
+        with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+            function(leaf).square().sum().backward()
+        torch.testing.assert_close(leaf.grad, expected)
+
+
 def test_out_has_no_forward_mode() -> None:
     """A tangent would be dropped, or be that of what was there before."""
     out = torch.zeros(1, 1, 4, 4)
