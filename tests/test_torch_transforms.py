@@ -339,7 +339,6 @@ def test_extents_that_data_decide(axis: int, shape: tuple[int, ...], mode: str, 
     assert strides == plain == y.stride()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch looks at it
 def test_backward_passes_are_compiled_too() -> None:
     """What autograd does is recorded, of a function that is compiled itself and of one that is not."""
 
