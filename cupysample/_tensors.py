@@ -414,6 +414,7 @@ class _Differentiable(torch.autograd.function._SingleLevelFunction):
         with _modes(*ctx.modes):
             return _called(tangents[0], input_size, arguments)
 
+    # What compiled autograd asks for; functions of one level lack it.
     _compiled_autograd_key = staticmethod(torch.autograd.Function._compiled_autograd_key)
 
 
