@@ -451,6 +451,8 @@ class _Extent:
 
 def overlap(a: Layout, address_a: int, b: Layout, address_b: int) -> bool:
     """Whether two arrays of one device share a byte; True where that is too costly to decide."""
+    if 0 in (*a.shape, *b.shape):  # they may lie at address 0, where NumPy before 2.3 sees no array
+        return False
     try:
         return np.shares_memory(
             np.asarray(_Extent(a, address_a)), np.asarray(_Extent(b, address_b)), max_work=OVERLAP_WORK
