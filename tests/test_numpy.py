@@ -768,16 +768,18 @@ MEMORY: dict[str, tuple[tuple[int, ...], str, str, dict[str, Any]]] = {
 }
 
 
+def laid_out(shape: tuple[int, ...], dtype: str, layout: str) -> NDArray[Any]:
+    """Noise in a layout, or what is not finite."""
+    x = noise(*shape, dtype=dtype)
+    return np.full_like(x, np.nan) if layout == "not finite" else cases.lay_out(x, layout)
+
+
 @pytest.mark.parametrize("name", MEMORY)
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_memory_is_bounded(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 MiB and a tenth of the output beside it, tables of a first call included, however many threads."""
     shape, dtype, layout, arguments = MEMORY[name]
-    x = noise(*shape, dtype=dtype)
-    if layout == "not finite":
-        x[...] = np.nan
-    else:
-        x = cases.lay_out(x, layout)
+    x = laid_out(shape, dtype, layout)
     call: Any = cupysample.interpolate_backward if "input_size" in arguments else cupysample.interpolate
     monkeypatch.setattr(cupysample._threads, "_chosen", [threads])
     _taps._kept.clear()
@@ -815,11 +817,7 @@ COUNTED |= GAPS
 def test_there_are_as_many_threads_as_memory_allows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what one of them takes, when it takes most: with what NumPy copies, or with what is not finite."""
     shape, dtype, layout, arguments = COUNTED[name]
-    x = noise(*shape, dtype=dtype)
-    if layout == "not finite":
-        x[...] = np.nan
-    else:
-        x = cases.lay_out(x, layout)
+    x = laid_out(shape, dtype, layout)
     asked = []
 
     def alone(work: Callable[[Iterator[Any]], None], pieces: list[Any], threads: int) -> None:
