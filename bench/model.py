@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.goals import goal
 from bench.record import Record, key_of
 from bench.sass import Instruction, Loop, Sass, sass
 from bench.workloads import WORKLOADS, Workload, numpy_dtype
@@ -269,7 +270,7 @@ def _loads(each: Instruction) -> bool:
 
 
 def table(predictions: list[Prediction], device: str) -> str:
-    """The predictions in Markdown, beside what was measured on the device of that name."""
+    """The predictions in Markdown, beside what is meant, and was measured on the device of that name."""
     head = [
         "workload",
         "dtype",
@@ -282,12 +283,14 @@ def table(predictions: list[Prediction], device: str) -> str:
         "budget",
         "us",
         "of copy",
+        "meant",
         "measured",
         "limit",
     ]
-    measured = fractions_measured(device)
+    rows = rows_measured(device)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for p in predictions:
+        meant, row = goal(p.workload.key).share, rows.get(p.workload.key)
         cells = [
             *p.workload.key,
             f"`{p.kernel}`",
@@ -296,19 +299,25 @@ def table(predictions: list[Prediction], device: str) -> str:
             f"{p.instructions:.1f}",
             f"{p.budget:.0f}",
             f"{p.time_us:.0f}",
-            f"{p.copy_fraction:.0%}",
-            measured.get(p.workload.key, ""),
+            _percent(p.copy_fraction, meant),
+            f"{meant:.0%}",
+            _percent(row["copy_fraction"], meant) + " *" * ("commit" in row) if row else "",
             p.limit,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def fractions_measured(device: str) -> dict[tuple[str, ...], str]:
-    """Of a copy's bandwidth, in the newest committed results, if any; with * where an earlier kernel was measured."""
+def _percent(fraction: float, meant: float) -> str:
+    """In bold where it is less, in whole percent."""
+    return f"{fraction:.0%}" if round(fraction, 2) >= meant else f"**{fraction:.0%}**"
+
+
+def rows_measured(device: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The newest committed results of a device, if any."""
     newest = max((Path(__file__).parent / "results").glob(f"{device}-*.json"), default=None)
     rows = Record(newest).read()["rows"] if newest else []
-    return {key_of(row): f"{row['copy_fraction']:.0%}" + " *" * ("commit" in row) for row in rows}
+    return {key_of(row): row for row in rows}
 
 
 def predictions(device: str = SHOWN) -> list[Prediction]:

@@ -1,6 +1,7 @@
 """Results as tables and a picture: ``python -m bench.report RESULTS.json [--readme README.md]``.
 
-The tables are printed, and put between the marks of the README; the picture is ``RESULTS.png`` beside the file.
+The tables are printed, and put between the marks of the README; the picture is ``RESULTS.png`` beside the file. What is
+below its goal (``bench/goals.py``) is listed at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from bench import goals
 from bench.record import Record, key_of
 from bench.workloads import AVERAGED
 
@@ -184,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.readme:
         put_into(options.readme, text, *marks)
     print(text)
+    if results.get("rows"):
+        print("Less than is meant:", *goals.missed(results["rows"]), sep="\n    ")
     print(target)
     return 0
 
