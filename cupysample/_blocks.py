@@ -196,16 +196,15 @@ def _windows(taps: Taps, rows: int, end: int) -> tuple[NDArray[np.int64], int]:
 
 def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The matrices of all blocks; the last is filled up with rows of zeros."""
-    assert taps.weight is not None
     matrices = np.zeros((len(pixel) * rows, width), dtype)
     first = taps.left - pixel.repeat(rows)[: len(taps.left)]
-    k = np.arange(taps.weight.shape[1])
+    k = np.arange(taps.count.max())
     step = max(1, CHUNK_WEIGHTS // len(k))
     for start in range(0, len(first), step):
         chunk = slice(start, start + step)
         row, tap = np.nonzero(k < taps.count[chunk, None])
         row += start
-        matrices[row, first[row] + tap] = taps.weight[row, tap]
+        matrices[row, first[row] + tap] = 1 if taps.weight is None else taps.weight[row, tap]
     return matrices.reshape(len(pixel), rows, width)
 
 

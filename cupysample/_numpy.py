@@ -90,6 +90,5 @@ def _exact(plan: Plan, source: Layout, out: Layout, outputs: float) -> Program:
     return program
 
 
-STRATEGIES = {"copy": _copies.prepare, "float": _sums.prepare, "fixed": _sums.prepare}
-"""By the arithmetic of a plan; each may give up, returning None. The others, "integer" and "mean", promise the bits of
-``_exact``."""
+STRATEGIES = {"copy": _copies.prepare, "float": _sums.prepare, "fixed": _sums.prepare, "mean": _sums.prepare}
+"""By the arithmetic of a plan; each may give up, returning None. The other, "integer", promises the bits of ``_exact``."""

@@ -299,6 +299,31 @@ class Round(Step):
             np.clip(x, *self.bounds, out=x)
 
 
+class Mean(Step):
+    """Divide sums by how many pixels they are of, the product of ``counts``, once, and round half to even.
+
+    counts:  a number, or arrays whose axes are those of ``x``; ``spare``: as large as ``x``, for the product of these.
+    """
+
+    __slots__ = ("counts", "spare", "x")
+
+    def __init__(self, x: Strided, spare: Strided, counts: list[NDArray[Any]]) -> None:
+        self.x, self.counts = x, counts
+        shape = np.broadcast_shapes(*(each.shape for each in counts))
+        self.spare = spare.part(spare.offset, shape, dense_strides(shape, spare.dtype.itemsize))
+
+    @property
+    def held(self) -> Sequence[NDArray[Any]]:
+        return self.counts
+
+    def __call__(self, tile: Tile) -> None:
+        x, (pixels, *others) = self.x.at(tile), self.counts
+        for count in others:
+            pixels = np.multiply(pixels, count, out=self.spare.at(tile))
+        np.divide(x, pixels, out=x)
+        np.rint(x, out=x)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Copies
 

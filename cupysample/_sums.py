@@ -1,4 +1,4 @@
-"""Sums: floats and fixed point, axis by axis, the cheapest way, as steps."""
+"""Sums: floats, fixed point and means, axis by axis, the cheapest way, as steps."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def _steps_of(
         shape[each.position] = b - a
         shapes.append(tuple(shape))
     picks, (*views, spare) = _views(program, way, picked, shapes)
-    fixed = program.plan.arithmetic == "fixed"
+    arithmetic = program.plan.arithmetic
     # If the smallest of the stages is finite, so is what went in and what comes out.
-    checked = None if fixed else min(views, key=lambda view: view.size)
+    checked = min(views, key=lambda view: view.size) if arithmetic == "float" else None
 
     steps: list[Step] = []
     for d, x, y in zip(way.packed, (None, *picks), picks, strict=False):
@@ -96,10 +96,12 @@ def _steps_of(
             steps.append(_steps.slices(each.strategy.factor, each.strategy.weight, x, y, each.position))
         else:
             steps += shared.products(each.axis, each.strategy, x, y, each.position, pixel, rows)
-        if fixed:
+        if arithmetic == "fixed":
             steps.append(_round(way, shared.biases, each, rows, y))
         if checked is y:
             steps.append(_steps.Finite(y))
+    if arithmetic == "mean":
+        steps.append(_mean(program, tile, views[-1], spare))
     if not way.out.in_place:
         steps.append(_steps.Store(views[-1], spare, way.out.convert))
     return tuple(steps)
@@ -129,7 +131,7 @@ def _views(
     """What is picked, axis by axis; the window, and the result of each pass.
 
     They are in the arrays themselves or, taking turns, at two places in scratch; the last picked is the window, if it needs
-    no conversion. And once more as much as the last result, where that is not itself: to convert it.
+    no conversion. And once more as much as the last result, where that is not itself: to convert or divide it.
     """
     work, source = way.work.dtype, np.dtype({"bfloat16": "uint16"}.get(program.dtype, program.dtype))
     before = picked if source != work else picked[:-1]
@@ -137,7 +139,7 @@ def _views(
     last = len(stages) - 2
     places = {0: SOURCE} if way.source.in_place else {}
     places |= {last: OUT} if way.out.in_place else {}
-    if way.out.convert is None:
+    if way.out.convert is None and program.plan.arithmetic != "mean":
         places[last + 1] = OUT
     sizes = [
         0 if n in places else _steps.scratch_bytes(shape, dtype.itemsize) for n, (shape, dtype) in enumerate(stages)
@@ -151,6 +153,18 @@ def _views(
         for n, (shape, dtype) in enumerate(stages)
     ]
     return views[: len(picked)], views[len(before) :]
+
+
+def _mean(program: Program, tile: tuple[Range, ...], y: Strided, spare: Strided) -> Step:
+    """Divide the sums of a tile by the pixels of their windows."""
+    pixels, counts = y.dtype.type(1), []
+    for d, axis in program.axes.items():
+        count = axis.taps(*tile[d]).count.astype(y.dtype)
+        if (count == count[0]).all():
+            pixels *= count[0]
+        else:
+            counts.append(count.reshape([-1 if n == d else 1 for n in range(len(tile))]))
+    return _steps.Mean(y, spare, [counts[0] * pixels, *counts[1:]] if counts else [np.asarray(pixels)])
 
 
 def _round(way: Way, biases: Callable[..., NDArray[Any]], each: Pass, rows: Range, y: Strided) -> Step:

@@ -24,7 +24,7 @@ from cupysample._blocks import Choice, choose, pixels_read
 from cupysample._plan import DTYPES, Plan
 from cupysample._program import Order, is_dense, least_outputs, ordered, orders
 from cupysample._rounding import narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16
-from cupysample._taps import Axis, fixed_point_bits
+from cupysample._taps import Axis, counts, fixed_point_bits
 from cupysample._tuning import (
     AXES,
     CALL_NS,
@@ -136,15 +136,23 @@ def _work(plan: Plan, dtype: str) -> Work:
 
     For fixed point float32 where it holds every sum exactly, and what is added to round, else float64. In units of
     ``2**-bits`` these are integers, at most 255 Σ|weight| in whatever order they are added, or 128 Σ|weight| where the
-    middle, 128, is subtracted from the pixels: exact up to 2**24.
+    middle, 128, is subtracted from the pixels: exact up to 2**24. For means likewise; below ``MEANS`` pixels also a
+    quotient is only rounded to a half that is one.
     """
     if plan.arithmetic == "float":
         return Work(np.dtype(DTYPES[dtype].accumulate))
+    if plan.arithmetic == "mean":
+        pixels = math.prod(counts(axis)[1] for axis in plan.axes)
+        return Work(np.dtype(np.float32 if pixels < MEANS else np.float64))
     axes = [axis for axis in plan.axes if not axis.identity]
     for offset in (0, 128):
         if all(_largest(axis, offset) < 1 << 24 for axis in axes):
             return Work(np.dtype(np.float32), offset)
     return Work(np.dtype(np.float64))
+
+
+MEANS = 1 << 16
+"""Quotients of a sum and fewer pixels, if no half of an odd number, are further from each than float32 rounds below 256."""
 
 
 @lru_cache(maxsize=AXES)
@@ -222,6 +230,10 @@ def _slices(axis: Axis) -> Slices | None:
     factor, rest = divmod(axis.n_in, axis.n_out)
     if rest or factor > SLICES or axis.dtype == "fixed":
         return None
-    taps, weights = axis.taps(), weights_of(axis)[:, :factor]
-    own = (taps.count == factor).all() and (taps.left == factor * np.arange(axis.n_out)).all()
-    return Slices(factor, weights[0, 0]) if own and (weights == weights[0, 0]).all() else None
+    taps = axis.taps()
+    if not ((taps.count == factor).all() and (taps.left == factor * np.arange(axis.n_out)).all()):
+        return None
+    if taps.weight is None:
+        return Slices(factor, 1)
+    weights = taps.weight[:, :factor]
+    return Slices(factor, weights[0, 0]) if (weights == weights[0, 0]).all() else None
