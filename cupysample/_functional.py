@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cupysample import _arrays, _interpolate
@@ -89,7 +90,7 @@ def interpolate(
     True
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _tensors().interpolate if _arrays.is_tensor(input) else _interpolate.resample
+    run = _tensors().interpolate if _arrays.is_tensor(input) else _untraced(_interpolate.resample)
     result: ArrayT = run(input, None, arguments, out)
     return result
 
@@ -147,7 +148,7 @@ def interpolate_backward(
     if input_size is None:  # which means forward below
         raise TypeError("input_size: must be a sequence of ints, the shape of the input, got None")
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _tensors().interpolate_backward if _arrays.is_tensor(grad_output) else _interpolate.resample
+    run = _tensors().interpolate_backward if _arrays.is_tensor(grad_output) else _untraced(_interpolate.resample)
     result: ArrayT = run(grad_output, input_size, arguments, out)
     return result
 
@@ -206,7 +207,7 @@ def warmup(
     >>> warmup(np.empty((1, 3, 8, 8)), mode="bicubic", antialias=True, any_size=True)
     """
     arguments = (size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-    run = _tensors().warmup if _arrays.is_tensor(input) else _interpolate.warmup
+    run = _tensors().warmup if _arrays.is_tensor(input) else _untraced(_interpolate.warmup)
     run(input, arguments, out, backward, any_size)
 
 
@@ -220,6 +221,11 @@ def _tensors() -> Any:
 
         _tensors_module.append(_tensors)
     return _tensors_module[0]
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Out of sight of ``torch.compile``, which takes NumPy's arrays for tensors."""
+    return _tensors().unwatched(function) if "torch._dynamo" in sys.modules else function
 
 
 # ---------------------------------------------------------------------------------------------------------------------

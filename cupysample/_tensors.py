@@ -93,7 +93,7 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
 
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
     """Straight to the kernels."""
-    result: Tensor = _unwatched(_kernels)(x, input_size, arguments, out)
+    result: Tensor = unwatched(_kernels)(x, input_size, arguments, out)
     return result
 
 
@@ -108,7 +108,7 @@ def _resolved(x: Tensor) -> Tensor:
     return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 
-def _unwatched(function: Callable[..., Any]) -> Callable[..., Any]:
+def unwatched(function: Callable[..., Any]) -> Callable[..., Any]:
     """Out of sight of ``torch.compile`` where that watches, for it would compile NumPy too."""
     if not (is_dynamo_compiling() or _watching()):
         return function
@@ -229,9 +229,9 @@ def _operator(x: Tensor, input_size: Any, arguments: Arguments) -> Tensor:
     if _get_tracing_state() and input_size is None and any(isinstance(n, Tensor) for n in size or ()):
         return _of_extents(x, size, scale_factor, *arguments[2:])
     if not is_dynamo_compiling():  # the operator's own errors are of other classes
-        _unwatched(_checked)(x, input_size, arguments)
+        unwatched(_checked)(x, input_size, arguments)
     elif not _is_recorded(x, input_size, arguments):
-        return _unwatched(_plainly)(x, input_size, arguments)
+        return unwatched(_plainly)(x, input_size, arguments)
     if _get_tracing_state():  # extents are tensors there, which a list of an operator's does not take
         size = size and [int(n) for n in size]
         input_size = input_size and [int(n) for n in input_size]
@@ -433,12 +433,12 @@ def _differentiated(keys: Any, x: Tensor, input_size: Any, arguments: Arguments)
 
 
 def _interpolate_autograd(keys: Any, input: Tensor, *arguments: Any) -> Tensor:
-    result: Tensor = _unwatched(_differentiated)(keys, input, None, arguments)
+    result: Tensor = unwatched(_differentiated)(keys, input, None, arguments)
     return result
 
 
 def _interpolate_backward_autograd(keys: Any, grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
-    result: Tensor = _unwatched(_differentiated)(keys, grad_output, input_size, arguments)
+    result: Tensor = unwatched(_differentiated)(keys, grad_output, input_size, arguments)
     return result
 
 

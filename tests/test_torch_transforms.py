@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -523,6 +524,35 @@ def test_numpys_extents_are_recorded(name: str) -> None:
     """In one graph, as torch records them."""
     x = torch.arange(4.0).reshape(ONES.shape)
     assert torch.equal(compiled(EXTENTS[name])(x), EXTENTS[name](x))
+
+
+ARRAYS_INSIDE: dict[str, Callable[[Any], Any]] = {
+    "a call": lambda a: cupysample.interpolate(a, scale_factor=2, mode="bilinear"),
+    "a module": cupysample.Upsample(scale_factor=2),
+    "a gradient": lambda a: cupysample.interpolate_backward(a, (*a.shape[:2], 3, 3), size=a.shape[2:], mode="area"),
+    "after a warmup": lambda a: cupysample.warmup(a, 5) or cupysample.interpolate(a, 5),  # type: ignore[func-returns-value]
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS_INSIDE)
+def test_arrays_resampled_in_a_compiled_function(name: str) -> None:
+    """Where the function came from outside, is made of a tensor, or is an argument: Dynamo takes NumPy's for tensors."""
+    function, picture = ARRAYS_INSIDE[name], np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    expected = torch.from_numpy(function(picture))
+    assert torch.equal(
+        compiled_in_parts(lambda x: x + torch.from_numpy(function(picture)).sum())(ONES), ONES + expected.sum()
+    )
+    assert torch.equal(
+        compiled_in_parts(lambda x: torch.from_numpy(function(x.numpy())))(torch.from_numpy(picture)), expected
+    )
+    assert torch.equal(compiled_in_parts(lambda a: torch.from_numpy(function(a)) * 1)(picture), expected)
+
+
+def test_arrays_of_others_resampled_in_a_compiled_function() -> None:
+    picture = jnp.arange(16.0).reshape(1, 1, 4, 4)
+    found: list[Any] = []
+    compiled_in_parts(lambda x: found.append(cupysample.interpolate(picture, 8)) or x + 1)(ONES)  # type: ignore[func-returns-value]
+    np.testing.assert_array_equal(found[0], cupysample.interpolate(picture, 8))
 
 
 def test_batches_are_not_folded_into_others() -> None:
