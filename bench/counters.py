@@ -82,7 +82,7 @@ def main(path: Path) -> int:
         return 1
     record = Record(path)
     record.check(machines.here().facts())
-    options = ("--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none", "-k", "cupysample_entry")
+    options = ("--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none", "-k", "regex:^cupysample_")
     command = (ncu, *options, "--metrics", ",".join(METRICS.values()), sys.executable, "-m", "bench.counters")
     done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

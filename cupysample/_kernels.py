@@ -46,9 +46,14 @@ def folder() -> Path:
     )
 
 
-def source(kernel: str, defines: Defines, entry: str = "cupysample_entry") -> str:
-    """Return the full text of an instance of ``kernels/<kernel>.cu``, its one function named ``entry``."""
-    lines = [f"#define {name} {value}\n" for name, value in (("CS_ENTRY", entry), *defines)]
+def entry(kernel: str) -> str:
+    """The name of the one function of an instance, by which profilers show it."""
+    return f"cupysample_{kernel}"
+
+
+def source(kernel: str, defines: Defines) -> str:
+    """Return the full text of an instance of ``kernels/<kernel>.cu``."""
+    lines = [f"#define {name} {value}\n" for name, value in (("CS_ENTRY", entry(kernel)), *defines)]
     return "".join(lines) + _text(kernel)
 
 
@@ -126,7 +131,7 @@ def _compile(kernel: str, defines: Defines, device: int) -> Any:
                 f"the kernels need {LEAST_CAPABILITY}, that is Volta or later"
             )
         try:
-            return _load_stored_or_not(cupy, text)
+            return _load_stored_or_not(cupy, text, entry(kernel))
         except Exception as error:
             from cupysample import _remedies
 
@@ -145,28 +150,28 @@ _unwritable: list[OSError] = []
 """What CuPy's cache directory has raised: from then on kernels are compiled without it."""
 
 
-def _load_stored_or_not(cupy: Any, text: str) -> Any:
+def _load_stored_or_not(cupy: Any, text: str, name: str) -> Any:
     """Compile without CuPy's cache directory where that is full or not writable."""
     if not _unwritable:
         try:
-            return _load(cupy, text)
+            return _load(cupy, text, name)
         except OSError as error:
             _unwritable.append(error)
     with lock:
         saved = os.environ.get("CUPY_CACHE_IN_MEMORY")
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
         try:
-            return _load(cupy, text)
+            return _load(cupy, text, name)
         finally:
             del os.environ["CUPY_CACHE_IN_MEMORY"]
             if saved is not None:
                 os.environ["CUPY_CACHE_IN_MEMORY"] = saved
 
 
-def _load(cupy: Any, text: str) -> Any:
-    """Compile and return the function beneath ``RawKernel``."""
+def _load(cupy: Any, text: str, name: str) -> Any:
+    """Compile and return the function of that name, the one beneath ``RawKernel``."""
     module = cupy.RawModule(code=text, options=OPTIONS)
-    return module.get_function("cupysample_entry").kernel
+    return module.get_function(name).kernel
 
 
 Launcher = Callable[[int, int, int], None]

@@ -162,7 +162,7 @@ class RawModule:
         driver().compiled.append(self.name)
 
     def get_function(self, entry: str) -> Any:
-        assert entry == "cupysample_entry"
+        assert entry == _kernels.entry(self.name.partition("-")[0])
         _give_context()
         handle = next(driver().handles)
         driver().functions[handle] = self.name, driver().device

@@ -42,7 +42,7 @@ import cupysample
 from cupysample import _kernels, _launch
 
 text = _kernels.source("resample", _launch.resample_defines(2, "float32", "float", True, 0, False))
-assert "cupysample_entry" in text and "__global__" in text
+assert "cupysample_resample" in text and "__global__" in text
 assert (Path(_kernels.folder()) / "nearest.cu").is_file()
 y = cupysample.interpolate(np.arange(4.0).reshape(1, 1, 2, 2), scale_factor=2, mode="bilinear")
 assert y.shape == (1, 1, 4, 4) and y[0, 0, 0].tolist() == [0, 0.25, 0.75, 1]
