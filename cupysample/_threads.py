@@ -12,6 +12,7 @@ import atexit
 import ctypes
 import operator
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -73,11 +74,19 @@ def get_num_threads() -> int:
     int
         The number given to ``set_num_threads``. Before that, what NumPy's own BLAS may use at this moment, so that
         whatever limits it (``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``, ``threadpoolctl``) limits this too; and
-        never more than the CPUs this process may run on.
+        never more than the CPUs this process may run on; and 1 in a worker of a torch ``DataLoader``, as torch's own.
     """
     if _chosen:
         return _chosen[0]
+    if _is_a_worker():
+        return 1
     return max(1, min(cpus(), _blas_threads()))
+
+
+def _is_a_worker() -> bool:
+    """Whether this process is one of several that load data side by side."""
+    info = getattr(sys.modules.get("torch.utils.data"), "get_worker_info", None)
+    return info is not None and info() is not None
 
 
 def cpus() -> int:

@@ -114,6 +114,28 @@ def test_so_many_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(thread.name.startswith("cupysample") for thread in threading.enumerate()) <= 3  # the pool grows
 
 
+class Threads:
+    """How many threads a worker of a loader has: by default, and once that was set."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, _: int) -> tuple[int, int]:
+        before = cupysample.get_num_threads()
+        cupysample.set_num_threads(7)
+        return before, cupysample.get_num_threads()
+
+
+def test_workers_of_a_loader_have_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch gives them: there are as many of them as there are CPUs to use."""
+    monkeypatch.setattr(_threads, "_chosen", [])
+    monkeypatch.setattr(_threads, "cpus", lambda: 3)
+    monkeypatch.setattr(_threads, "_blas_threads", lambda: 3)
+    loader = torch.utils.data.DataLoader(Threads(), batch_size=None, num_workers=2)
+    assert [tuple(each) for each in loader] == [(1, 7)] * 2
+    assert cupysample.get_num_threads() == 3
+
+
 def test_tensors_follow_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     cupysample.set_num_threads(3)
     t, before = torch.from_numpy(noise(*LARGE)), torch.get_num_threads()
