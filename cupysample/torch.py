@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 
 from cupysample import _functional, _tensors  # noqa: F401 - the operators
 from cupysample._interpolate import ScaleFactor, Size
+from cupysample._words import shown
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "patch", "unpatch"]
 
@@ -89,23 +90,30 @@ def patch(model: ModelT) -> ModelT:
     The modules stay the objects they are, with their hooks and wherever the model holds them; their class changes.
     Subclasses of your own and calls of ``F.interpolate`` are left alone.
 
+    Raises
+    ------
+    TypeError
+        What is given is no module.
+
     Returns
     -------
     nn.Module
         The model itself.
     """
-    return _swap(model, _OURS)
+    return _swap(_checked(model), _OURS)
 
 
 def unpatch(model: ModelT) -> ModelT:
     """Give every module back to torch, in place: what ``patch`` did, and modules made here.
 
-    Needed before ``torch.jit.script`` only. Patched modules can be compiled, exported and traced; what was exported or
-    traced holds this package's operators, so ``cupysample.torch`` must be imported where it runs, or the model unpatched
-    before.
+    Needed before ``torch.jit.script``, before ONNX is made of the model, and before passes that look for ``nn.Upsample``.
+    Patched modules can be compiled, exported and traced; what was exported or traced holds this package's operators, so
+    ``cupysample.torch`` must be imported where it runs, or the model unpatched before.
 
     Raises
     ------
+    TypeError
+        What is given is no module.
     ValueError
         Before anything is changed, where a module does what torch's cannot: it antialiases, or its mode is cubic.
 
@@ -114,11 +122,17 @@ def unpatch(model: ModelT) -> ModelT:
     nn.Module
         The model itself.
     """
-    for name, module in model.named_modules():
+    for name, module in _checked(model).named_modules():
         if type(module) in _TORCHS and (module.antialias or module.mode in ("cubic", "tricubic")):
             lacking = "antialias=True" if module.antialias else f"mode={module.mode!r}"
             raise ValueError(f"model: {name or 'it'} has {lacking}, which torch.nn.Upsample lacks, got {module}")
     return _swap(model, _TORCHS)
+
+
+def _checked(model: ModelT) -> ModelT:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: must be an nn.Module, got {shown(model)}")
+    return model
 
 
 def _swap(model: ModelT, classes: dict[type[nn.Module], type[nn.Module]]) -> ModelT:

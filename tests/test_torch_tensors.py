@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -550,6 +551,32 @@ def test_patch_and_unpatch() -> None:
         "torch.nn.modules.upsampling"
     }
     assert torch.equal(model(x), expected)
+
+
+@pytest.mark.parametrize("change", [cupysample.torch.patch, cupysample.torch.unpatch])
+def test_only_modules_are_patched(change: Callable[[Any], Any]) -> None:
+    for model in (3, [nn.Upsample(2)], nn.Upsample):
+        with pytest.raises(TypeError, match=re.escape(f"model: must be an nn.Module, got {model!r}")):
+            change(model)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("mode", ["eager", "recorded"])
+def test_a_profiler_sees_calls(mode: str, grad: bool) -> None:
+    """By the name of the operator, once."""
+    x = noise(1, 1, 4, 4).requires_grad_(grad)
+    called = (
+        interpolate
+        if mode == "eager"
+        else lambda x, _: torch.ops.cupysample.interpolate(x, [8, 8], None, "nearest", None, None, False)
+    )
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        y = called(x, 8)
+        if grad:
+            y.sum().backward()
+    names = [event.name for event in profile.events() if event.name.startswith("cupysample::")]
+    expected = ["cupysample::interpolate"] + ["cupysample::interpolate_backward"] * grad
+    assert sorted(names) == expected
 
 
 def test_patch_leaves_subclasses_alone() -> None:
