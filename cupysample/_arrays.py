@@ -137,10 +137,8 @@ class _NumPy:
 
     def layout(self, x: NDArray[Any], name: str) -> Layout:
         if isinstance(x, np.ma.MaskedArray):
-            raise TypeError(
-                f"{name}: a numpy.ma.MaskedArray carries a mask that resampling would drop; "
-                "pass x.filled(value), or x.data to ignore the mask"
-            )
+            remedy = "its data" if name == "out" else "x.filled(value), or x.data to ignore the mask"
+            raise TypeError(f"{name}: a numpy.ma.MaskedArray carries a mask that resampling would drop; pass {remedy}")
         return Layout(x.shape, x.strides, _dtype_name(x.dtype), x.itemsize, None)
 
     address = attrgetter("ctypes.data")
@@ -374,9 +372,10 @@ def library(x: object, name: str) -> Library:
     if found is None:
         found = next((each for each in LIBRARIES if each.owns(x)), None)
         if found is None:
+            traced = "; what jax.jit, grad and vmap trace has no values: use jax.pure_callback"
             raise TypeError(
                 f"{name}: must be a numpy.ndarray, a cupy.ndarray, a torch.Tensor or an array with __dlpack__, of shape "
-                f"(N, C, d1[, d2[, d3]]), got {type_name(x)}"
+                f"(N, C, d1[, d2[, d3]]), got {type_name(x)}{traced if type_name(x).startswith('jax.') else ''}"
             )
         if type(x).__module__.partition(".")[0] in _OWN_MODULES:
             KNOWN[type(x)] = found

@@ -51,7 +51,8 @@ def interpolate(
         lanczos filters in 1-D, 2-D and 3-D, without limit on the factor. Cubic then has Keys' parameter -0.5, else
         -0.75.
     out : array, optional
-        Where to write: the input's library, device and dtype, the output's shape, any strides, no overlap.
+        Where to write: the input's library, device and dtype, the output's shape, any strides, no overlap. Of tensors, as
+        torch's own functions have it: not while grad is required, and under no transform or compiler.
 
     Returns
     -------

@@ -475,12 +475,10 @@ def channels_last(sizes: Any, strides: Any, shape: tuple[int, ...], mode: str) -
 
 def _checked_out(out: Any, library: Library, source: Layout, shape: tuple[int, ...]) -> Layout:
     """Return the layout of ``out`` once it is known to be a place for the result."""
-    if _arrays.is_foreign(out):
-        raise TypeError(f"out: must be a {library.name} array as the input is, got {type_name(out)}")
-    found = _arrays.library(out, "out")
-    target = found.layout(out, "out")
-    if found is not library:
-        raise TypeError(f"out: must be a {library.name} array as the input is, got a {found.name} array")
+    if not library.owns(out):
+        found = next((f"a {each.name} array" for each in _arrays.LIBRARIES if each.owns(out)), type_name(out))
+        raise TypeError(f"out: must be a {library.name} array as the input is, got {found}")
+    target = library.layout(out, "out")
     for what, expected, got in (
         ("shape", shape, target.shape),
         ("dtype", source.dtype, target.dtype),

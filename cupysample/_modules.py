@@ -13,8 +13,13 @@ ArrayT = TypeVar("ArrayT")
 class Upsample:
     """``torch.nn.Upsample`` for arrays of any library; its arguments, plus ``antialias``.
 
-    Parameters are those of ``interpolate``. As in torch, a scale factor of 0 counts as none; unlike there, a list of
-    factors is as good as a tuple.
+    As in torch, a scale factor of 0 counts as none; unlike there, a list of factors is as good as a tuple. Calling it
+    resamples an array, ``upsample(input)``, into ``out=`` if that is given; arguments are checked then.
+
+    Parameters
+    ----------
+    size, scale_factor, mode, align_corners, recompute_scale_factor, antialias : as in ``interpolate``
+        What every call has.
 
     Examples
     --------

@@ -130,7 +130,7 @@ def resize(picture: Picture, device: Device, **options: Any) -> Picture:
 
 
 def check_stored(path: Path, mode: str, sides: tuple[int, int] = (1, 1)) -> None:
-    """PictureError unless files of that name store pictures of that mode and size as they are."""
+    """PictureError unless files of that name, in a folder that is there, store pictures of that mode and size as they are."""
     ending = path.suffix.lower()
     if ending not in _STORED_MODES:
         raise PictureError(f"{path}: the name must end in one of {', '.join(_STORED_MODES)}")
@@ -140,6 +140,8 @@ def check_stored(path: Path, mode: str, sides: tuple[int, int] = (1, 1)) -> None
     if max(sides) > (longest := _LONGEST.get(ending, max(sides))):
         size = "x".join(map(str, sides))
         raise PictureError(f"{path}: {ending} files have at most {longest} pixels a side, and this picture has {size}")
+    if not path.parent.is_dir():
+        raise PictureError(f"{path}: No such file or directory")
 
 
 def write(picture: Picture, path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -372,9 +373,12 @@ RELAXATIONS: list[Outcome] = [
         ),
     ),
     Outcome(
-        "`align_corners` may be NumPy's bool.",
+        "`align_corners` may be NumPy's bool, a factor a `Fraction`.",
         TypeError,
-        (lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=3, mode="bilinear", align_corners=np.True_),),
+        (
+            lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=3, mode="bilinear", align_corners=np.True_),
+            lambda api: api.interpolate(api.zeros(2, 3, 5, 6), scale_factor=Fraction(3, 2), mode="bilinear"),
+        ),
     ),
     Outcome(
         "`Upsample` takes `antialias`, and a list of factors.",
@@ -394,6 +398,13 @@ def quantised(*shape: int) -> torch.Tensor:
         return torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.quint8)
 
 
+class Three:
+    """An integer to whoever asks for its index."""
+
+    def __index__(self) -> int:
+        return 3
+
+
 REFUSALS: list[Outcome] = [
     Outcome(
         "A `scale_factor` is a real number: a string, which torch repeats, a tensor or array, which it multiplies in "
@@ -407,9 +418,13 @@ REFUSALS: list[Outcome] = [
         ),
     ),
     Outcome(
-        "A `size` is one or more ints: an array without axes, which torch takes outside a list only, is a TypeError.",
+        "A `size` is one or more ints: an array without axes or another object with `__index__`, which torch takes outside a "
+        "list only, is a TypeError.",
         TypeError,
-        (lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=np.array(3)),),
+        (
+            lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=np.array(3)),
+            lambda api: api.interpolate(api.zeros(2, 3, 5, 6), size=Three()),
+        ),
     ),
     Outcome(
         "The mean of no pixels, `area` of an empty image to one pixel, is the error it is for other sizes; torch "

@@ -207,6 +207,18 @@ def test_bad_producers_are_clear_errors() -> None:
         interpolate(Bare(values[0]), 4, mode="bilinear")
 
 
+def test_what_jax_traces_has_no_values() -> None:
+    x = jax.numpy.ones((1, 1, 2, 2))
+    for traced in (jax.jit, jax.grad, jax.vmap):
+        with pytest.raises(
+            TypeError, match=r"^input: .*Tracer; what jax.jit, grad and vmap trace has no values: use jax.pure_cal"
+        ):
+            traced(lambda x: interpolate(x, 4).sum())(x)
+    result = jax.ShapeDtypeStruct((1, 1, 4, 4), x.dtype)
+    y = jax.jit(lambda x: jax.pure_callback(lambda x: interpolate(x, 4), result, x))(x)
+    np.testing.assert_array_equal(y, np.ones((1, 1, 4, 4)))
+
+
 def test_out_is_of_the_inputs_kind() -> None:
     values = noise(1, 1, 2, 2)
     with pytest.raises(TypeError, match=r"^out: must be a NumPy array as the input is, got tests\.test_foreign\.Bare$"):
