@@ -225,8 +225,9 @@ def _tensors() -> Any:
 
 
 def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Out of sight of ``torch.compile``, which takes NumPy's arrays for tensors."""
-    return _tensors().unwatched(function) if "torch._dynamo" in sys.modules else function
+    """Out of sight of ``torch.compile`` where that watches, for it takes NumPy's arrays for tensors."""
+    watching = getattr(sys.modules.get("torch._C._dynamo.eval_frame"), "get_eval_frame_callback", None)
+    return _tensors().unwatched(function) if watching is not None and watching() else function
 
 
 # ---------------------------------------------------------------------------------------------------------------------
