@@ -186,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.readme:
         put_into(options.readme, text, *marks)
     print(text)
-    if results.get("rows"):
-        print("Less than is meant:", *goals.missed(results["rows"]), sep="\n    ")
+    if below := goals.missed(results.get("rows", [])):
+        print("Less than is meant:", *below, sep="\n    ")
     print(target)
     return 0
 

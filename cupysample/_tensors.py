@@ -92,14 +92,16 @@ def _dispatch(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | No
 
 
 def _run(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
-    """Straight to the kernels, in sight of torch's profiler, which sees operators by itself."""
-    if not profiler._is_profiler_enabled:
-        return _run_unseen(x, input_size, arguments, out)
-    with profiler.record_function("cupysample::interpolate" + ("" if input_size is None else "_backward")):
-        return _run_unseen(x, input_size, arguments, out)
+    """Straight to the kernels; torch's profiler sees it as the operator that it would see else."""
+    if profiler._is_profiler_enabled:
+        with profiler.record_function("cupysample::interpolate" + ("" if input_size is None else "_backward")):
+            return _run_operator(x, input_size, arguments, out)
+    result: Tensor = unwatched(_kernels)(x, input_size, arguments, out)
+    return result
 
 
-def _run_unseen(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+def _run_operator(x: Tensor, input_size: Any, arguments: Arguments, out: Tensor | None = None) -> Tensor:
+    """What an operator does."""
     result: Tensor = unwatched(_kernels)(x, input_size, arguments, out)
     return result
 
@@ -318,12 +320,12 @@ def _called(x: Tensor, input_size: Any, arguments: Arguments, keys: Any = None) 
 
 @torch.library.impl("cupysample::interpolate", ("cpu", "cuda"))
 def _interpolate_op(input: Tensor, *arguments: Any) -> Tensor:
-    return _run_unseen(input, None, arguments)
+    return _run_operator(input, None, arguments)
 
 
 @torch.library.impl("cupysample::interpolate_backward", ("cpu", "cuda"))
 def _interpolate_backward_op(grad_output: Tensor, input_size: Any, *arguments: Any) -> Tensor:
-    return _run_unseen(grad_output, tuple(input_size), arguments)
+    return _run_operator(grad_output, tuple(input_size), arguments)
 
 
 @torch.library.register_fake("cupysample::interpolate")
