@@ -198,7 +198,7 @@ def _dense(taps: Taps, pixel: NDArray[np.int64], width: int, rows: int, dtype: n
     """The matrices of all blocks; the last is filled up with rows of zeros."""
     matrices = np.zeros((len(pixel) * rows, width), dtype)
     first = taps.left - pixel.repeat(rows)[: len(taps.left)]
-    k = np.arange(taps.count.max())
+    k = np.arange(taps.count.max(initial=1))
     step = max(1, CHUNK_WEIGHTS // len(k))
     for start in range(0, len(first), step):
         chunk = slice(start, start + step)
