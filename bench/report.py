@@ -98,8 +98,8 @@ def cpu_pairs(rows: list[Row]) -> list[list[Row]]:
 
 
 def cpu_picture(results: dict[str, Any], date: str) -> Image.Image:
-    """A bar for each call and number of threads, as long as the logarithm of torch's time over ours."""
-    pairs = cpu_pairs(results["cpu"])
+    """A bar for each call that torch has and number of threads, as long as the logarithm of torch's time over ours."""
+    pairs = [pair for pair in cpu_pairs(results["cpu"]) if "torch" in pair[0]["ratio"]]
     image = Image.new("RGB", (WIDTH, (len(pairs) + 3) * LINE), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
 

@@ -198,6 +198,8 @@ CPU_WORKLOADS = (
     *_rows("bicubic-2x", _FEATURE_MAPS, "bfloat16", mode="bicubic", **_2x),
     *_rows("bilinear-540p", _PHOTO, "uint8", mode="bilinear", **_540P),
     *_rows("bilinear-540p", _PHOTO, "uint8", channels_last=True, mode="bilinear", **_540P),
+    *_rows("area-half", _PHOTO, "uint8", mode="area", **_HALF_HD),
+    *_rows("area-half", _PHOTO, "uint8", channels_last=True, mode="area", **_HALF_HD),
     *_rows("tiny-nearest", (1, 3, 8, 8), "float32", mode="nearest", **_2x),
     *_rows("tiny-bilinear", (1, 3, 8, 8), "float32", mode="bilinear", **_2x),
     *_rows("tiny-bicubic", (1, 3, 8, 8), "float32", mode="bicubic", **_2x),
