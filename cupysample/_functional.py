@@ -226,8 +226,13 @@ def _tensors() -> Any:
 
 def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
     """Out of sight of ``torch.compile`` where that watches, for it takes NumPy's arrays for tensors."""
-    watching = getattr(sys.modules.get("torch._C._dynamo.eval_frame"), "get_eval_frame_callback", None)
-    return _tensors().unwatched(function) if watching is not None and watching() else function
+    if "torch._dynamo" not in sys.modules:
+        return function
+    try:
+        tensors = _tensors()
+    except (ImportError, AttributeError):  # a torch whose tensors cannot be served is no reason to refuse arrays
+        return function
+    return tensors.unwatched(function)  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

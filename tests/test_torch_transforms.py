@@ -24,6 +24,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import cupysample
+from cupysample import _functional
 
 pytestmark = pytest.mark.filterwarnings(  # of torch's own doing
     "ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:Attempted to insert a get_attr Node:UserWarning"
@@ -553,6 +554,15 @@ def test_arrays_of_others_resampled_in_a_compiled_function() -> None:
     found: list[Any] = []
     compiled_in_parts(lambda x: found.append(cupysample.interpolate(picture, 8)) or x + 1)(ONES)  # type: ignore[func-returns-value]
     np.testing.assert_array_equal(found[0], cupysample.interpolate(picture, 8))
+
+
+def test_arrays_beside_a_torch_whose_tensors_cannot_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking() -> None:
+        raise ImportError("cannot import name")
+
+    monkeypatch.setitem(sys.modules, "torch._dynamo", torch._dynamo)
+    monkeypatch.setattr(_functional, "_tensors", lacking)
+    assert cupysample.interpolate(np.ones((1, 1, 2, 2)), 4).tolist() == np.ones((1, 1, 4, 4)).tolist()
 
 
 def test_batches_are_not_folded_into_others() -> None:
