@@ -13,6 +13,10 @@ class Goal(NamedTuple):
     share: float
     ratio: float
 
+    def has(self, share: float) -> bool:
+        """Whether a share of a copy is enough, in whole percent."""
+        return round(share, 2) >= self.share
+
 
 class _Row(NamedTuple):
     names: str
@@ -50,17 +54,17 @@ def goal(key: tuple[str, ...]) -> Goal:
 
 
 def missed(rows: list[dict[str, Any]]) -> list[str]:
-    """A line for each row of a file of results that is below its goal, in whole percent."""
+    """A line for each row of a file of results that is below its goal."""
     torch = {key_of(row): row["ratio"]["torch"] * row["time_us"] for row in rows if "torch" in row["ratio"]}
     lines = []
     for row in rows:
         key = key_of(row)
-        share, ratio = goal(key)
+        meant = goal(key)
         widened = (key[0], "float32", "contiguous", key[3]) if row["dtype"] == "uint8" else key
         other = torch.get(key, torch.get(widened))
         measured = other / row["time_us"] if other else None
-        below = [f"{row['copy_fraction']:.0%} of {share:.0%}"] if round(row["copy_fraction"], 2) < share else []
-        below += [f"{measured:.2f}x of {ratio:g}x"] if measured is not None and measured < ratio else []
+        below = [] if meant.has(row["copy_fraction"]) else [f"{row['copy_fraction']:.0%} of {meant.share:.0%}"]
+        below += [f"{measured:.2f}x of {meant.ratio:g}x"] if measured is not None and measured < meant.ratio else []
         if below:
             lines.append(f"{' '.join(key)}: {', '.join(below)}")
     return lines

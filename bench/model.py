@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.goals import goal
+from bench.goals import Goal, goal
 from bench.record import Record, key_of
 from bench.sass import Instruction, Loop, Sass, sass
 from bench.workloads import WORKLOADS, Workload, numpy_dtype
@@ -290,7 +290,7 @@ def table(predictions: list[Prediction], device: str) -> str:
     rows = rows_measured(device)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for p in predictions:
-        meant, row = goal(p.workload.key).share, rows.get(p.workload.key)
+        meant, row = goal(p.workload.key), rows.get(p.workload.key)
         cells = [
             *p.workload.key,
             f"`{p.kernel}`",
@@ -300,7 +300,7 @@ def table(predictions: list[Prediction], device: str) -> str:
             f"{p.budget:.0f}",
             f"{p.time_us:.0f}",
             _percent(p.copy_fraction, meant),
-            f"{meant:.0%}",
+            f"{meant.share:.0%}",
             _percent(row["copy_fraction"], meant) + " *" * ("commit" in row) if row else "",
             p.limit,
         ]
@@ -308,9 +308,9 @@ def table(predictions: list[Prediction], device: str) -> str:
     return "\n".join(lines)
 
 
-def _percent(fraction: float, meant: float) -> str:
-    """In bold where it is less, in whole percent."""
-    return f"{fraction:.0%}" if round(fraction, 2) >= meant else f"**{fraction:.0%}**"
+def _percent(fraction: float, meant: Goal) -> str:
+    """In bold where it is less."""
+    return f"{fraction:.0%}" if meant.has(fraction) else f"**{fraction:.0%}**"
 
 
 def rows_measured(device: str) -> dict[tuple[str, ...], dict[str, Any]]:
